@@ -1,0 +1,61 @@
+"""The plug-ins dcsdk brings itself, offered through the same hooks as anyone else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dcsdk.hookspecs import hookimpl
+from dcsdk.interfaces import (
+    AppProtocol,
+    AssociationEngine,
+    ListProvider,
+    MediaIntent,
+    SecurityBackend,
+    Signalling,
+)
+from dcsdk.plugins.app_http import HttpProtocol
+from dcsdk.plugins.app_lists import HtmlListProvider, JsonAListProvider
+from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.plugins.security_dtls_sctp import DtlsSctpBackend
+from dcsdk.plugins.signalling_sip import SipSignalling
+
+
+@hookimpl
+def dcsdk_security_backends() -> Iterable[type[SecurityBackend]]:
+    """DTLS-SCTP with fingerprints (TS 33.328 7.2.X, 7.2.Y)."""
+    return [DtlsSctpBackend]
+
+
+@hookimpl
+def dcsdk_app_protocols() -> Iterable[type[AppProtocol]]:
+    """HTTP/1.1 on a channel (TS 26.114 6.2.10.1)."""
+    return [HttpProtocol]
+
+
+@hookimpl
+def dcsdk_engines() -> Iterable[type[AssociationEngine]]:
+    """The native engine."""
+    return [NativeEngine]
+
+
+@hookimpl
+def dcsdk_signallings() -> Iterable[type[Signalling]]:
+    """SIP over UDP, TCP and TLS."""
+    return [SipSignalling]
+
+
+@hookimpl
+def dcsdk_list_providers() -> Iterable[type[ListProvider]]:
+    """The ``html`` and ``json_a`` flavours."""
+    return [HtmlListProvider, JsonAListProvider]
+
+
+@hookimpl(trylast=True)
+def dcsdk_select_security(
+    intent: MediaIntent, candidates: list[SecurityBackend]
+) -> SecurityBackend | None:
+    """Take the first backend that serves the kind of media and the scope asked for."""
+    for backend in candidates:
+        if intent.kind in backend.media_kinds and intent.scope in backend.scopes:
+            return backend
+    return None
