@@ -64,6 +64,10 @@ class UnsupportedByPeer(NegotiationError):
     """The peer refused the media or the channel (port 0, or its dcmap left out)."""
 
 
+class UnsupportedByNetwork(NegotiationError):
+    """The network did not say at registration that it can do this (TS 23.228 AC)."""
+
+
 class SecurityError(DcsdkError):
     """What was asked for in security is not what would happen."""
 

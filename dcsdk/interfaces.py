@@ -7,7 +7,7 @@ client. See ``dcsdk.hookspecs`` for how they are found.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from dcsdk.config import ClientConfig
     from dcsdk.ims.feature_tags import FeatureCaps
     from dcsdk.ims.mediasec import SecurityMechanism
+    from dcsdk.ims.profile import ImsProfile
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.fingerprint import Fingerprint
+    from dcsdk.sdp.media import MediaDescription
     from dcsdk.sdp.session import SessionDescription
     from dcsdk.tls.certificate import Certificate
 
@@ -221,6 +223,7 @@ class SecurityContext:
         accept_missing_tls_id: take a peer without ``a=tls-id`` (WebRTC peers send none).
         allow_sha1: take SHA-1 fingerprints.
         max_message_size: bytes we accept in one message.
+        profile: the choices the standards leave open.
     """
 
     certificate: Certificate
@@ -230,10 +233,26 @@ class SecurityContext:
     accept_missing_tls_id: bool = False
     allow_sha1: bool = False
     max_message_size: int = 262_144
+    profile: ImsProfile
 
 
 Attributes = tuple[tuple[str, str | None], ...]
 """SDP attributes as (name, value); a property attribute has the value ``None``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """What offer and answer of one media line led to.
+
+    Attributes:
+        parameters: open the keyed transport.
+        scope: between whom the media is protected, as far as the UE can know.
+        reason: why ``scope`` is what it is, in one sentence.
+    """
+
+    parameters: DtlsSctpParameters
+    scope: SecurityScope
+    reason: str
 
 
 class PendingOffer(ABC):
@@ -242,17 +261,17 @@ class PendingOffer(ABC):
     attributes: Attributes
 
     @abstractmethod
-    async def agree(self, answer: Any) -> DtlsSctpParameters:
+    async def agree(self, answer: MediaDescription, session: SessionDescription) -> Agreement:
         """Check one answer's media description, once per forked dialog.
+
+        Args:
+            answer: the media description that answers the line.
+            session: the answer it stands in.
 
         Raises:
             RemoteProtocolError: the answer breaks a rule (``actpass``, missing ``setup``...).
             SecurityError: no usable fingerprint, or less security than asked for.
         """
-
-    @abstractmethod
-    def rollback(self) -> None:
-        """The offer was refused; forget it."""
 
 
 class SecurityBackend(ABC):
@@ -263,8 +282,13 @@ class SecurityBackend(ABC):
     scopes: ClassVar[frozenset[SecurityScope]]
 
     @abstractmethod
-    def registration_indications(self, *, e2dce_tokens: bool) -> Sequence[SecurityMechanism]:
-        """The ``mediasec`` entries this backend adds to ``Security-Client`` (24.229 7.2A.7)."""
+    def registration_indications(self, profile: ImsProfile) -> Sequence[SecurityMechanism]:
+        """The ``mediasec`` entries this backend adds to ``Security-Client`` (24.229 7.2A.7).
+
+        Args:
+            profile: names of what is not standardised; asked only when the configuration wants
+                such indications sent.
+        """
 
     @abstractmethod
     async def offer(self, intent: MediaIntent, context: SecurityContext) -> PendingOffer:
@@ -276,9 +300,19 @@ class SecurityBackend(ABC):
 
     @abstractmethod
     async def answer(
-        self, offer: Any, intent: MediaIntent, context: SecurityContext
-    ) -> tuple[Attributes, DtlsSctpParameters]:
+        self,
+        offer: MediaDescription,
+        session: SessionDescription,
+        intent: MediaIntent,
+        context: SecurityContext,
+    ) -> tuple[Attributes, Agreement]:
         """Check an offered media description and make the answer's attributes.
+
+        Args:
+            offer: the media description to answer.
+            session: the offer it stands in.
+            intent: what our side wants of the line.
+            context: what is known here.
 
         Raises:
             RemoteProtocolError: the offer breaks a rule.
@@ -541,5 +575,3 @@ class ListProvider(ABC):
             ParseError: not a list of this flavour.
         """
 
-
-RequestHandler = Callable[[Any], Awaitable[None]]
