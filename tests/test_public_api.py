@@ -1,0 +1,23 @@
+"""The public names are pinned."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.public_api import SNAPSHOT, packages, public_names
+
+
+def test_public_names_change_only_on_purpose() -> None:
+    pinned = set(SNAPSHOT.read_text(encoding="utf-8").splitlines())
+    now = set(public_names())
+    assert now == pinned, (
+        f"new: {sorted(now - pinned)}; gone: {sorted(pinned - now)}; "
+        "if that is meant, run `python -m tests.public_api --write` and commit the file"
+    )
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
+def test_every_public_name_exists_and_has_a_docstring(package: object) -> None:
+    for name in getattr(package, "__all__", ()):
+        item = getattr(package, name)
+        assert not callable(item) or item.__doc__, f"{package}: {name} has no docstring"
