@@ -1,0 +1,364 @@
+"""One data channel m-line of a session: its path, its association and its channels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from dcsdk.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
+from dcsdk.interfaces import (
+    Address,
+    Agreement,
+    Association,
+    AssociationEngine,
+    Attributes,
+    ChannelParameters,
+    DatagramPath,
+    MediaIntent,
+    PendingOffer,
+    SecurityBackend,
+    SecurityContext,
+)
+from dcsdk.sdp.attributes import Setup
+from dcsdk.sdp.data_channel import is_new_association
+from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE, ReqApp
+from dcsdk.sdp.lines import Bandwidth, Connection
+from dcsdk.sdp.media import DATA_CHANNEL_FORMAT, DATA_CHANNEL_PROTOS, MediaDescription
+from dcsdk.security import SecurityReport, SecurityScope
+
+if TYPE_CHECKING:
+    from dcsdk.channel import DataChannel
+    from dcsdk.sdp.dcmap import Dcmap
+    from dcsdk.sdp.session import SessionDescription
+
+BANDWIDTH = Bandwidth(kind="AS", value="500")
+"""Cores insist on ``b=AS``; the figure is that of TS 26.114 A.17."""
+
+
+class LineRole(Enum):
+    """What the channels of a line are for (TS 26.114 6.2.10.1)."""
+
+    BOOTSTRAP = "bootstrap"
+    APPLICATION = "application"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineServices:
+    """What a line needs from its client.
+
+    Attributes:
+        engine: makes paths and associations.
+        engine_config: for the engine.
+        backend: protects the line.
+        context: what the backend may know; the line fills in the local address.
+    """
+
+    engine: AssociationEngine
+    engine_config: Any
+    backend: SecurityBackend
+    context: SecurityContext
+
+
+def channel_parameters(dcmap: Dcmap) -> ChannelParameters:
+    """Return the channel that a dcmap describes."""
+    return ChannelParameters(
+        stream_id=dcmap.stream_id,
+        label=dcmap.label,
+        subprotocol=dcmap.subprotocol,
+        is_ordered=dcmap.is_ordered,
+        max_retr=dcmap.max_retr,
+        max_time_ms=dcmap.max_time_ms,
+        priority=dcmap.priority,
+        is_negotiated=True,
+    )
+
+
+class MediaLine:
+    """One ``m=application ... UDP/DTLS/SCTP webrtc-datachannel`` line and what runs on it.
+
+    The association exists before the line is agreed: it receives what a quick peer sends before
+    our side knows the peer's fingerprint, and looks at it only afterwards (RFC 8842 5.3).
+
+    Attributes:
+        role: what its channels are for.
+        req_app: the application binding information, or ``None``.
+        channels: the open channels by stream id.
+        remote: the peer's last description of the line.
+    """
+
+    def __init__(
+        self,
+        *,
+        role: LineRole,
+        intent: MediaIntent,
+        services: LineServices,
+        path: DatagramPath,
+        association: Association,
+        req_app: ReqApp | None = None,
+    ) -> None:
+        self.role = role
+        self.req_app = req_app
+        self.channels: dict[int, DataChannel] = {}
+        self.remote: MediaDescription | None = None
+        self._intent = intent
+        self._backend = services.backend
+        self._context = dataclasses.replace(services.context, local_address=path.local_address)
+        self._path = path
+        self._association = association
+        self._attributes: Attributes = ()
+        self._setup = Setup.ACTPASS
+        self._dcmaps: dict[int, Dcmap] = {}
+        self._pending: PendingOffer | None = None
+        self._agreement: Agreement | None = None
+        self._is_closed = False
+
+    @classmethod
+    async def create(
+        cls,
+        *,
+        role: LineRole,
+        intent: MediaIntent,
+        services: LineServices,
+        req_app: ReqApp | None = None,
+    ) -> MediaLine:
+        """Bind a path and put an association on it. Nothing is sent."""
+        path = await services.engine.bind_path(services.context.local_address[0])
+        association = services.engine.create(
+            path, services.context.certificate, services.engine_config
+        )
+        return cls(
+            role=role,
+            intent=intent,
+            services=services,
+            path=path,
+            association=association,
+            req_app=req_app,
+        )
+
+    # --- what stands ---------------------------------------------------------------------------
+    @property
+    def report(self) -> SecurityReport:
+        """What protects the line."""
+        return self._association.report
+
+    @property
+    def association(self) -> Association:
+        """The association of the line."""
+        return self._association
+
+    @property
+    def address(self) -> Address:
+        """Our address in ``c=`` and ``m=``."""
+        return self._path.local_address
+
+    @property
+    def is_agreed(self) -> bool:
+        """Offer and answer led to an association."""
+        return self._agreement is not None
+
+    @property
+    def is_closed(self) -> bool:
+        """The line is refused, removed or lost; its port is 0 from now on."""
+        return self._is_closed
+
+    def describe(self, setup: Setup, dcmaps: Iterable[Dcmap] | None = None) -> MediaDescription:
+        """Write the line.
+
+        Args:
+            setup: ``actpass`` in offers, the role in force in answers (RFC 8842 5.2, 5.5).
+            dcmaps: the channels, by default those agreed.
+        """
+        host, port = self.address
+        attributes = [
+            (name, setup.value if name == "setup" else value) for name, value in self._attributes
+        ]
+        shown = self._dcmaps.values() if dcmaps is None else dcmaps
+        attributes += [("dcmap", str(dcmap)) for dcmap in shown]
+        attributes += self._intent.attributes
+        if self.req_app is not None:
+            attributes.append((REQ_APP_ATTRIBUTE, self.req_app.raw))
+        return MediaDescription.create(
+            media="application",
+            port=0 if self._is_closed else port,
+            proto=DATA_CHANNEL_PROTOS[0],
+            formats=(DATA_CHANNEL_FORMAT,),
+            connection=Connection.create(host),
+            bandwidths=(BANDWIDTH,),
+            attributes=attributes,
+        )
+
+    # --- offering ------------------------------------------------------------------------------
+    async def offer(self, new: Sequence[Dcmap] = ()) -> MediaDescription:
+        """Write the line for an offer, with new channels beside those agreed.
+
+        The new channels exist from now on, since the peer may use them before its answer is here
+        (RFC 8864 6.3).
+
+        Raises:
+            ConfigError: the security asked for was not registered.
+            LocalProtocolError: a stream id is in use.
+        """
+        if not self._attributes:
+            intent = dataclasses.replace(self._intent, dcmaps=tuple(new))
+            self._pending = await self._backend.offer(intent, self._context)
+            self._attributes = self._pending.attributes
+        self._open(new)
+        return self.describe(Setup.ACTPASS, [*self._dcmaps.values(), *new])
+
+    async def take_answer(
+        self, answer: MediaDescription, session: SessionDescription, new: Sequence[Dcmap]
+    ) -> None:
+        """Act on the answer to :meth:`offer`.
+
+        The media security is checked; channels whose dcmap is missing are refused and closed.
+
+        Raises:
+            RemoteProtocolError: the answer breaks a rule.
+            SecurityError: the answer means less security than was asked for.
+            NegotiationError: the peer wants another DTLS association.
+        """
+        if answer.is_rejected:
+            self._forget(new)
+            if not self.is_agreed or self.role is LineRole.BOOTSTRAP or not new:
+                await self.close()
+            return
+        if self._pending is not None:
+            self._agreement = await self._pending.agree(answer, session)
+            self._pending = None
+        else:
+            self._check_same_association(answer, session)
+        self.remote = answer
+        accepted = {dcmap.stream_id for dcmap in answer.dcmaps}
+        self._forget([dcmap for dcmap in new if dcmap.stream_id not in accepted])
+        self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in new if dcmap.stream_id in accepted}
+        await self.close_channels(self._dcmaps.keys() - accepted)
+
+    def forget_offer(self, new: Sequence[Dcmap]) -> None:
+        """The offer was refused as a whole: the line is what it was (RFC 3261 14.1)."""
+        self._forget(new)
+        self._pending = None
+
+    # --- answering -----------------------------------------------------------------------------
+    async def answer(
+        self,
+        offer: MediaDescription,
+        session: SessionDescription,
+        accepted: Sequence[Dcmap],
+        kept: Iterable[int],
+    ) -> MediaDescription:
+        """Write the answer to an offered line.
+
+        Args:
+            offer: the offered media description.
+            session: the offer it stands in.
+            accepted: new channels that are taken.
+            kept: ids of open channels that the offer still has; others are closed.
+
+        Raises:
+            RemoteProtocolError: the offer breaks a rule.
+            SecurityError: the offer carries no usable fingerprint.
+            NegotiationError: the peer wants another DTLS association.
+        """
+        if self._agreement is None:
+            intent = dataclasses.replace(self._intent, dcmaps=tuple(accepted))
+            self._attributes, self._agreement = await self._backend.answer(
+                offer, session, intent, self._context
+            )
+        else:
+            self._check_same_association(offer, session)
+        self.remote = offer
+        self._open(accepted)
+        self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in accepted}
+        await self.close_channels(self._dcmaps.keys() - {*kept, *(d.stream_id for d in accepted)})
+        is_client = self._agreement.parameters.dtls_role == "client"
+        return self.describe(Setup.ACTIVE if is_client else Setup.PASSIVE)
+
+    def _check_same_association(
+        self, description: MediaDescription, session: SessionDescription
+    ) -> None:
+        if self.remote is not None and is_new_association(self.remote, description, session):
+            raise NegotiationError(
+                "the peer wants a new DTLS association on a line that has one",
+                source="RFC 8842 3.1",
+            )
+
+    # --- running -------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Begin the handshake, once offer and answer are through."""
+        agreement = self._agreement
+        if agreement is None:
+            raise LocalProtocolError("the line is not agreed", source="RFC 8842 5.3")
+        self._association.report = SecurityReport(
+            scope=agreement.scope,
+            backend=self._backend.name,
+            signalling=self._context.signalling,
+            local_fingerprint=str(self._context.certificate.fingerprint),
+            reason=agreement.reason,
+        )
+        self._association.start(agreement.parameters)
+
+    def set_asserted_identity(self, identity: str | None) -> None:
+        """Say who the network asserts the peer to be."""
+        report = self._association.report
+        if report.scope is not SecurityScope.E2DCE:
+            self._association.report = dataclasses.replace(report, asserted_identity=identity)
+
+    def _open(self, dcmaps: Iterable[Dcmap]) -> None:
+        for dcmap in dcmaps:
+            if dcmap.stream_id in self.channels:
+                raise LocalProtocolError(
+                    f"stream id {dcmap.stream_id} is in use", source="RFC 8864 6.1"
+                )
+            self.channels[dcmap.stream_id] = self._association.open_channel(
+                channel_parameters(dcmap)
+            )
+
+    def _forget(self, dcmaps: Iterable[Dcmap]) -> None:
+        for dcmap in dcmaps:
+            channel = self.channels.pop(dcmap.stream_id, None)
+            if channel is not None:
+                channel.abort()
+
+    async def close_channels(self, stream_ids: Iterable[int]) -> None:
+        """Close channels that offer or answer no longer has (RFC 8864 6.6.1)."""
+        for stream_id in list(stream_ids):
+            self._dcmaps.pop(stream_id, None)
+            channel = self.channels.pop(stream_id, None)
+            if channel is not None:
+                await channel.aclose()
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """End the association and the path; the line's port is 0 from now on. Idempotent."""
+        self._is_closed = True
+        self._dcmaps.clear()
+        self.channels.clear()
+        await self._association.aclose(timeout_s)
+        self._path.close()
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A media line of the peer that this side never takes part in."""
+
+    description: MediaDescription
+
+    @classmethod
+    def of(cls, offer: MediaDescription) -> RefusedLine:
+        """Refuse an offered line with port 0 (RFC 3264 6)."""
+        return cls(offer.rejected())
+
+
+def check_line_count(lines: int, answer: SessionDescription) -> None:
+    """Check that an answer has as many m-lines as the offer.
+
+    Raises:
+        RemoteProtocolError: it has not.
+    """
+    if len(answer.media) != lines:
+        raise RemoteProtocolError(
+            f"the answer has {len(answer.media)} m= lines, the offer had {lines}",
+            source="RFC 3264 6",
+        )
