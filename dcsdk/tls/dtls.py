@@ -1,0 +1,456 @@
+"""One DTLS 1.2 association, without I/O, in batches (RFC 6347, TS 33.328 Annexes M and O).
+
+OpenSSL does the protocol over memory buffers; it keeps its own clock and randomness. The peer is
+known by the fingerprint of its certificate and by nothing else (RFC 8122 6.2).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Literal, NamedTuple
+
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL
+
+from dcsdk.errors import (
+    FingerprintMismatch,
+    LocalProtocolError,
+    PeerUnreachable,
+    SecurityError,
+    TransportError,
+)
+from dcsdk.sdp.fingerprint import Fingerprint
+from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.records import (
+    APPLICATION_DATA,
+    GCM_OVERHEAD,
+    handshake_records,
+    is_data_run,
+    is_dtls,
+    split_records,
+)
+
+DEFAULT_MTU = 1200
+"""Bytes of UDP payload that every path carries (RFC 8831 5)."""
+
+MAX_SEGMENTS = 60
+"""Datagrams in one :class:`Transmit`; the kernel's limit for one segmented send is 64."""
+
+MAX_TRANSMIT_BYTES = 64_000
+"""Bytes in one :class:`Transmit`; the kernel's limit is 65,535 with headers."""
+
+MAX_RESTARTS = 8
+"""Times a passive association forgets a nonsensical first flight and listens on."""
+
+# OpenSSL reads up to about 16.6 KB at a time and drops a record cut by that border.
+_MAX_WRITE = 16_000
+_BIO_READ = 1 << 17
+_RECORD_MAX = 1 << 14
+_MIN_TIMER_S = 0.001
+# OpenSSL's words for a first flight that is well-formed and cannot be served.
+_REFUSALS = ("no shared", "version", "unsupported protocol")
+
+
+class Transmit(NamedTuple):
+    """Bytes for one send call: datagrams of equal size, of which the last may be shorter."""
+
+    data: bytes
+    segment_size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandshakeDone:
+    """Both sides proved their certificates; application data may flow.
+
+    Attributes:
+        suite: as OpenSSL names it.
+        version: ``"DTLSv1.2"``.
+        peer_certificate: in DER.
+        peer_fingerprint: its SHA-256 fingerprint.
+    """
+
+    suite: str
+    version: str
+    peer_certificate: bytes
+    peer_fingerprint: Fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DtlsClosed:
+    """The association is over; ``error`` is ``None`` after a close alert of either side."""
+
+    error: Exception | None
+
+
+DtlsEvent = HandshakeDone | DtlsClosed
+
+
+class _State(Enum):
+    IDLE, HANDSHAKING, ESTABLISHED, CLOSED = auto(), auto(), auto(), auto()
+
+
+class DtlsAssociation:
+    """One end of a DTLS association. Performs no I/O; see ``dcsdk.io.driver``.
+
+    Args:
+        context: shared by the associations of one certificate.
+        role: ``"client"`` when our side is ``active``.
+        fingerprints: the peer's certificate must match one of them; at least one.
+        mtu: bytes of the largest datagram we send, 256..16000.
+
+    Raises:
+        SecurityError: no fingerprint is given (never an unverified peer).
+    """
+
+    def __init__(
+        self,
+        context: DtlsContext,
+        *,
+        role: Literal["client", "server"],
+        fingerprints: Sequence[Fingerprint],
+        mtu: int = DEFAULT_MTU,
+    ) -> None:
+        if not fingerprints:
+            raise SecurityError("no fingerprint to verify the peer by", source="RFC 8122 5")
+        self._context = context
+        self._role = role
+        self._fingerprints = tuple(fingerprints)
+        self._mtu = mtu
+        self._state = _State.IDLE
+        self._mismatch = False
+        self._verified: bytes | None = None
+        self._has_answered = False
+        self._restarts = 0
+        self._deadline: float | None = None
+        self._transmits: deque[Transmit] = deque()
+        self._events: deque[DtlsEvent] = deque()
+        self.records_dropped = 0
+        self._ssl: SSL.Connection | None = None
+
+    @property
+    def is_established(self) -> bool:
+        """The peer is verified and records flow."""
+        return self._state is _State.ESTABLISHED
+
+    @property
+    def max_plaintext(self) -> int:
+        """Bytes of the largest packet that fits one record of one datagram."""
+        return self._mtu - GCM_OVERHEAD
+
+    # --- the five verbs ---------------------------------------------------------------------------
+    def start(self, *, now: float) -> None:
+        """Begin the handshake: the client sends its first flight, the server listens."""
+        if self._state is not _State.IDLE:
+            raise LocalProtocolError("the DTLS association was started before")
+        self._state = _State.HANDSHAKING
+        self._new_connection()
+        self._handshake(now)
+
+    def receive(self, batch: Sequence[tuple[bytes, int]], *, now: float) -> list[bytes]:
+        """Take datagrams, in the order they came.
+
+        Args:
+            batch: pairs of data and segment size: datagrams of that size glued together, of which
+                the last may be shorter.
+            now: monotonic, seconds.
+
+        Returns:
+            The plaintext of each application record.
+        """
+        packets: list[bytes] = []
+        for data, segment_size in batch:
+            if self._state is _State.ESTABLISHED and is_data_run(data, segment_size):
+                self._decrypt_run(data, segment_size, packets)
+                continue
+            for start in range(0, len(data), segment_size):
+                self._receive_one(data[start : start + segment_size], packets, now)
+        return packets
+
+    def send(self, packets: Sequence[bytes]) -> None:
+        """Encrypt packets, each into a record and a datagram of its own.
+
+        Args:
+            packets: each at most ``max_plaintext`` bytes; runs of one size cost least.
+
+        Raises:
+            LocalProtocolError: not established.
+        """
+        if self._state is not _State.ESTABLISHED or self._ssl is None:
+            raise LocalProtocolError("application data before the DTLS handshake is done")
+        start, count = 0, len(packets)
+        while start < count:
+            size = len(packets[start])
+            record = size + GCM_OVERHEAD
+            limit = min(count, start + MAX_SEGMENTS, start + MAX_TRANSMIT_BYTES // record)
+            end = start + 1
+            while end < limit and len(packets[end]) == size:
+                end += 1
+            if end < limit and len(packets[end]) < size:
+                end += 1
+            run = packets[start:end]
+            try:
+                data = self._encrypt(self._ssl, run)
+            except SSL.Error as exc:
+                self._end(TransportError(f"DTLS cannot send: {_reason(exc)}"))
+                return
+            if len(data) == record * (len(run) - 1) + len(run[-1]) + GCM_OVERHEAD:
+                self._transmits.append(Transmit(data, record))
+            else:
+                self._transmits.extend(
+                    Transmit(datagram, len(datagram)) for datagram in split_records(data, 1)
+                )
+            start = end
+
+    def handle_timer(self, *, now: float) -> None:
+        """Retransmit the last flight when it is due (RFC 6347 4.2.4)."""
+        if self._deadline is None or now < self._deadline or self._ssl is None:
+            return
+        try:
+            self._ssl.DTLSv1_handle_timeout()
+        except SSL.Error as exc:
+            self._drain()
+            self._end(PeerUnreachable(f"no answer in the DTLS handshake: {_reason(exc)}"))
+            return
+        self._drain()
+        self._set_deadline(now)
+
+    def next_timer(self) -> float | None:
+        """Tell when ``handle_timer`` wants to be called."""
+        return self._deadline
+
+    def poll_transmit(self) -> Transmit | None:
+        """Take the next bytes to send."""
+        return self._transmits.popleft() if self._transmits else None
+
+    def poll_event(self) -> DtlsEvent | None:
+        """Take the next event."""
+        return self._events.popleft() if self._events else None
+
+    # --- the rest of the interface ----------------------------------------------------------------
+    def close(self) -> None:
+        """Send the close alert, if there is a peer to get it, and be closed. Idempotent."""
+        if self._state is _State.ESTABLISHED and self._ssl is not None:
+            try:
+                self._ssl.shutdown()
+            except SSL.Error:
+                self.records_dropped += 1  # the alert could not be written; we close all the same
+            self._drain()
+        self._end(None)
+
+    def export_keying_material(
+        self, label: bytes, length: int, context: bytes | None = None
+    ) -> bytes:
+        """Derive keys for another protocol (RFC 5705).
+
+        Args:
+            label: for example ``b"EXTRACTOR-dtls_srtp"``.
+            length: bytes wanted.
+            context: ``None`` for none, which is not the same as empty.
+
+        Raises:
+            LocalProtocolError: not established.
+        """
+        if self._state is not _State.ESTABLISHED or self._ssl is None:
+            raise LocalProtocolError("no keys before the DTLS handshake is done", source="RFC 5705")
+        return self._ssl.export_keying_material(label, length, context)
+
+    def check_peer(self, der: bytes) -> bool:
+        """Tell whether a certificate matches a signalled fingerprint, and remember the answer.
+
+        Args:
+            der: the peer's certificate.
+        """
+        if der == self._verified:
+            return True
+        if any(fingerprint.matches_certificate(der) for fingerprint in self._fingerprints):
+            self._verified = der
+            return True
+        self._mismatch = True
+        return False
+
+    # --- handshake --------------------------------------------------------------------------------
+    def _new_connection(self) -> None:
+        connection = SSL.Connection(self._context.ssl)
+        connection.set_app_data(self)
+        connection.set_ciphertext_mtu(self._mtu)
+        if self._role == "client":
+            connection.set_connect_state()
+        else:
+            connection.set_accept_state()
+        self._ssl = connection
+
+    def _handshake(self, now: float) -> None:
+        connection = self._ssl
+        if connection is None:
+            return
+        try:
+            connection.do_handshake()
+        except SSL.WantReadError:
+            self._drain()
+            self._set_deadline(now)
+            return
+        except SSL.Error as exc:
+            self._handshake_failed(exc)
+            return
+        self._drain()
+        self._set_deadline(now)
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        der = certificate and certificate.public_bytes(serialization.Encoding.DER)
+        if not der or not self.check_peer(der):
+            self._end(_mismatch())
+            return
+        self._state = _State.ESTABLISHED
+        self._events.append(
+            HandshakeDone(
+                suite=connection.get_cipher_name() or "",
+                version=connection.get_protocol_version_name(),
+                peer_certificate=der,
+                peer_fingerprint=Fingerprint.of_certificate(der),
+            )
+        )
+
+    def _handshake_failed(self, exc: SSL.Error) -> None:
+        reason = _reason(exc)
+        if (
+            self._role == "server"
+            and not self._has_answered
+            and self._restarts < MAX_RESTARTS
+            and not any(word in reason for word in _REFUSALS)
+        ):
+            # Somebody sent nonsense before the peer's first flight; that is not the peer's fault.
+            self._restarts += 1
+            self.records_dropped += 1
+            self._new_connection()
+            return
+        self._drain()
+        if self._mismatch:
+            self._end(_mismatch())
+        elif "did not return a certificate" in reason:
+            self._end(FingerprintMismatch("the peer sent no certificate", source="RFC 8122 6.2"))
+        elif "alert" in reason:
+            self._end(SecurityError(f"the peer ended the DTLS handshake: {reason}"))
+        else:
+            self._end(SecurityError(f"the DTLS handshake failed: {reason}"))
+
+    def _set_deadline(self, now: float) -> None:
+        timeout = None if self._ssl is None else self._ssl.DTLSv1_get_timeout()
+        self._deadline = None if timeout is None else now + max(timeout, _MIN_TIMER_S)
+
+    # --- records ----------------------------------------------------------------------------------
+    def _receive_one(self, datagram: bytes, packets: list[bytes], now: float) -> None:
+        """Take one datagram by the careful way."""
+        if self._state not in (_State.HANDSHAKING, _State.ESTABLISHED) or not is_dtls(datagram):
+            self.records_dropped += 1
+            return
+        connection = self._ssl
+        records = handshake_records(datagram)
+        if not records or connection is None:
+            self.records_dropped += 1
+            return
+        connection.bio_write(records)
+        if self._state is _State.HANDSHAKING:
+            self._handshake(now)
+        if self._state is _State.ESTABLISHED and self._ssl is connection:
+            self._read(connection, packets)
+            if records[0] != APPLICATION_DATA:
+                self._drain()
+                self._set_deadline(now)
+
+    def _read(self, connection: SSL.Connection, packets: list[bytes]) -> None:
+        """Take every record OpenSSL has."""
+        try:
+            while True:
+                packets.append(connection.recv(_RECORD_MAX))
+        except SSL.WantReadError:
+            return
+        except SSL.Error as exc:
+            self._read_failed(exc)
+
+    def _decrypt_run(self, data: bytes, segment_size: int, packets: list[bytes]) -> None:
+        """Decrypt datagrams that hold one application record each."""
+        connection = self._ssl
+        if connection is None:
+            return
+        count = -(-len(data) // segment_size)
+        if len(data) <= _MAX_WRITE:
+            self._decrypt(connection, data, count, segment_size, packets)
+            return
+        at_once = max(1, _MAX_WRITE // segment_size)
+        view = memoryview(data)
+        for first in range(0, count, at_once):
+            self._decrypt(
+                connection,
+                view[first * segment_size : (first + at_once) * segment_size],
+                min(at_once, count - first),
+                segment_size,
+                packets,
+            )
+
+    # The two methods below are the hot path: the only ones a faster way to call OpenSSL replaces.
+    def _encrypt(self, connection: SSL.Connection, packets: Sequence[bytes]) -> bytes:
+        """Return one record for each packet, glued together."""
+        write = connection.send
+        for packet in packets:
+            write(packet)
+        return connection.bio_read(_BIO_READ)
+
+    def _decrypt(
+        self,
+        connection: SSL.Connection,
+        data: bytes | memoryview,
+        count: int,
+        size: int,
+        packets: list[bytes],
+    ) -> None:
+        """Append the plaintext of ``count`` glued records of at most ``size`` bytes."""
+        connection.bio_write(data)
+        read, append = connection.recv, packets.append
+        try:
+            for _ in range(count):
+                append(read(size))
+        except SSL.WantReadError:
+            self.records_dropped += 1  # a replayed or forged record: OpenSSL skipped it silently
+        except SSL.Error as exc:
+            self._read_failed(exc)
+
+    def _read_failed(self, exc: SSL.Error) -> None:
+        if isinstance(exc, SSL.ZeroReturnError):
+            self.close()
+            return
+        self._drain()
+        self._end(TransportError(f"the DTLS association ended: {_reason(exc)}"))
+
+    def _drain(self) -> None:
+        """Take what OpenSSL wrote on its own: flights and alerts."""
+        if self._ssl is None:
+            return
+        try:
+            while True:
+                for datagram in split_records(self._ssl.bio_read(_BIO_READ), self._mtu):
+                    self._has_answered = True
+                    self._transmits.append(Transmit(datagram, len(datagram)))
+        except SSL.Error:
+            return  # nothing left to read
+
+    def _end(self, error: Exception | None) -> None:
+        if self._state is _State.CLOSED:
+            return
+        self._state = _State.CLOSED
+        self._deadline = None
+        self._ssl = None
+        self._events.append(DtlsClosed(error=error))
+
+
+def _mismatch() -> FingerprintMismatch:
+    return FingerprintMismatch(
+        "the peer's certificate matches no fingerprint of the signalling", source="RFC 8122 5"
+    )
+
+
+def _reason(exc: SSL.Error) -> str:
+    """Put OpenSSL's reasons into words; they hold no secrets."""
+    reasons = exc.args[0] if exc.args and isinstance(exc.args[0], list) else []
+    return "; ".join(str(item[2]) for item in reasons) or type(exc).__name__
