@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
+from dcsdk.errors import ParseError
 from dcsdk.sip.client_transaction import (
     ClientEvent,
     InviteClientTransaction,
@@ -91,10 +92,14 @@ def server_key(request: Request, *, method: str | None = None) -> Hashable:
     fields that identify the request take its place.
 
     Raises:
-        ParseError: no readable Via, From or CSeq.
+        ParseError: Via, From, To, Call-ID or CSeq cannot be read, so that who holds the
+            transaction need not fear that.
 
     Source: RFC 3261 17.2.3.
     """
+    if request.cseq.method != request.method:
+        raise ParseError("CSeq names another method", source="RFC 3261 8.1.1.5")
+    from_tag, _, call_id = request.from_.tag, request.to.tag, request.call_id
     method = method or request.method
     if method == "ACK":
         method = "INVITE"
@@ -104,8 +109,8 @@ def server_key(request: Request, *, method: str | None = None) -> Hashable:
     return (
         "server-2543",
         str(request.uri),
-        request.from_.tag,
-        request.call_id,
+        from_tag,
+        call_id,
         request.cseq.number,
         str(via),
         method,
