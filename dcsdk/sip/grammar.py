@@ -18,7 +18,8 @@ Parameters = tuple[tuple[str, str | None], ...]
 """Parameters in order, as they are written: a quoted value keeps its quotes."""
 
 TOKEN_TEXT = r"[A-Za-z0-9\-.!%*_+`'~]+"  # noqa: S105 - a token of the grammar, not a secret
-QUOTED_TEXT = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[\x01-\x09\x0b\x0c\x0e-\x7f])*+"'
+# A backslash before a control character is grammatical but only ever an attack: refused.
+QUOTED_TEXT = r'"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]++|\\[\t -~])*+"'
 
 _TOKEN = re.compile(TOKEN_TEXT)
 _QUOTED = re.compile(QUOTED_TEXT)
