@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.session import SessionDescription
 
-BANDWIDTH = Bandwidth(kind="AS", value="500")
+BANDWIDTH = Bandwidth(type="AS", value=500)
 """Cores insist on ``b=AS``; the figure is that of TS 26.114 A.17."""
 
 

@@ -1,0 +1,245 @@
+"""Offer and answer: the m-lines of one dialog <-> SDP (RFC 3264, RFC 8864 6).
+
+A line keeps its place for the life of the dialog; a refused or ended one stays with port 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from dcsdk.errors import NegotiationError, ProtocolError, RemoteProtocolError
+from dcsdk.ims.profile import ImsProfile
+from dcsdk.media_line import LineRole, MediaLine, RefusedLine, check_line_count
+from dcsdk.sdp.data_channel import check_offer
+from dcsdk.sdp.dcmap import Dcmap
+from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE, ReqApp, parse_req_app
+from dcsdk.sdp.lines import Connection, Origin
+from dcsdk.sdp.media import MediaDescription
+from dcsdk.sdp.session import SessionDescription
+
+
+@dataclass(slots=True, kw_only=True)
+class OfferedLine:
+    """What one line of the peer's offer asks for.
+
+    Attributes:
+        index: place of the line.
+        description: as offered.
+        line: ours, or ``None`` for a new line.
+        new: channels to accept or refuse.
+        kept: ids of open channels the offer still has.
+        is_removed: port 0, or a line we cannot take; answered with port 0.
+        refused: why channels, or the whole line, are refused without asking, for the log.
+    """
+
+    index: int
+    description: MediaDescription
+    line: MediaLine | None = None
+    new: tuple[Dcmap, ...] = ()
+    kept: tuple[int, ...] = ()
+    is_removed: bool = False
+    refused: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def role(self) -> LineRole:
+        """Bootstrap when every channel has a bootstrap id (TS 26.114 Table 6.2.10.1-2)."""
+        if self.line is not None:
+            return self.line.role
+        is_application = any(dcmap.stream_id >= ImsProfile.FIRST_APPLICATION for dcmap in self.new)
+        return LineRole.APPLICATION if is_application else LineRole.BOOTSTRAP
+
+    @property
+    def req_app(self) -> ReqApp | None:
+        """The application binding information, or ``None``."""
+        value = self.description.get(REQ_APP_ATTRIBUTE)
+        return None if value is None else parse_req_app(value)
+
+
+class Negotiation:
+    """The m-lines of one dialog and the descriptions made of them.
+
+    Args:
+        host: for ``o=`` and the session's ``c=``.
+        session_id: for ``o=``.
+        profile: what the standards leave open.
+
+    Attributes:
+        lines: in their places; a :class:`RefusedLine` is one we never take part in.
+    """
+
+    def __init__(self, *, host: str, session_id: int, profile: ImsProfile) -> None:
+        self.lines: list[MediaLine | RefusedLine] = []
+        self._host = host
+        self._origin = Origin.create(session_id=session_id, version=0, address=host)
+        self._profile = profile
+
+    @property
+    def media_lines(self) -> list[MediaLine]:
+        """The lines we take part in, closed ones included."""
+        return [line for line in self.lines if isinstance(line, MediaLine)]
+
+    def _session(self, media: Sequence[MediaDescription]) -> SessionDescription:
+        self._origin = self._origin.bumped()
+        return SessionDescription.create(
+            origin=self._origin, connection=Connection.create(self._host), media=media
+        )
+
+    # --- we offer --------------------------------------------------------------------------------
+    async def offer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> SessionDescription:
+        """Write an offer of all lines.
+
+        Args:
+            changes: new channels per line; a line that has no place yet gets the next.
+        """
+        self.lines.extend(line for line in changes if line not in self.lines)
+        return self._session(
+            [
+                await line.offer(changes.get(line, ()))
+                if isinstance(line, MediaLine)
+                else line.description
+                for line in self.lines
+            ]
+        )
+
+    async def take_answer(
+        self, answer: SessionDescription, changes: Mapping[MediaLine, Sequence[Dcmap]]
+    ) -> list[MediaLine]:
+        """Act on the answer to :meth:`offer`.
+
+        Returns:
+            The lines that are agreed for the first time; start them.
+
+        Raises:
+            RemoteProtocolError: the answer breaks a rule; nothing may be sent on media.
+            SecurityError: the answer means less security than was asked for.
+            NegotiationError: the peer wants what we cannot do.
+        """
+        check_line_count(len(self.lines), answer)
+        fresh = []
+        for line, description in zip(self.lines, answer.media, strict=True):
+            if isinstance(line, RefusedLine) or line.is_closed:
+                if not description.is_rejected:
+                    raise RemoteProtocolError(
+                        "the answer takes an m= line that was offered with port 0",
+                        source="RFC 3264 6",
+                    )
+                continue
+            was_agreed = line.is_agreed
+            await line.take_answer(description, answer, changes.get(line, ()))
+            if line.is_agreed and not was_agreed:
+                fresh.append(line)
+        return fresh
+
+    def forget_offer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> list[MediaLine]:
+        """The offer was refused as a whole; the session stays as it was (RFC 3261 14.1).
+
+        Returns:
+            Lines that were new in the offer and are out of the list again; close them.
+        """
+        for line, new in changes.items():
+            line.forget_offer(new)
+        fresh = [line for line in changes if not line.is_agreed]
+        self.lines = [line for line in self.lines if line not in fresh]
+        return fresh
+
+    # --- the peer offers -------------------------------------------------------------------------
+    def review(self, offer: SessionDescription, *, dc_allowed: bool) -> list[OfferedLine]:
+        """Sort what an offer asks for, line by line. Nothing changes.
+
+        Args:
+            offer: from the peer.
+            dc_allowed: ``False`` refuses every data channel line.
+
+        Raises:
+            RemoteProtocolError: the offer as a whole breaks a rule.
+        """
+        if len(offer.media) < len(self.lines):
+            raise RemoteProtocolError(
+                "the offer has fewer m= lines than the session", source="RFC 3264 8"
+            )
+        return [
+            self._review_line(index, description, offer, dc_allowed=dc_allowed)
+            for index, description in enumerate(offer.media)
+        ]
+
+    def _review_line(
+        self,
+        index: int,
+        description: MediaDescription,
+        offer: SessionDescription,
+        *,
+        dc_allowed: bool,
+    ) -> OfferedLine:
+        offered = OfferedLine(index=index, description=description)
+        known = self.lines[index] if index < len(self.lines) else None
+        if isinstance(known, MediaLine) and not known.is_closed:
+            offered.line = known
+        if description.is_rejected or not description.is_data_channel or not dc_allowed:
+            offered.is_removed = True
+            return offered
+        try:
+            check = check_offer(description, offer, self._profile)
+        except ProtocolError as exc:
+            offered.is_removed = True
+            offered.refused = (str(exc),)
+            return offered
+        open_ids = set(offered.line.channels) if offered.line is not None else set()
+        offered.refused = tuple(str(refusal) for refusal in check.refused)
+        offered.new = tuple(d for d in check.channels if d.stream_id not in open_ids)
+        offered.kept = tuple(d.stream_id for d in check.channels if d.stream_id in open_ids)
+        offered.is_removed = offered.line is None and not offered.new
+        return offered
+
+    async def answer(
+        self,
+        offered: Sequence[OfferedLine],
+        offer: SessionDescription,
+        accepted: Mapping[int, tuple[MediaLine, Sequence[Dcmap]]],
+    ) -> tuple[SessionDescription, list[MediaLine]]:
+        """Write the answer.
+
+        Args:
+            offered: from :meth:`review`.
+            offer: the offer itself.
+            accepted: by index: our line (a new one for a new line) and the channels we take.
+
+        Returns:
+            The answer, and the lines that are agreed for the first time; start them once the
+            answer is through.
+
+        Raises:
+            RemoteProtocolError: the offer breaks a rule.
+            SecurityError: a line carries no usable fingerprint.
+            NegotiationError: the peer wants what we cannot do.
+        """
+        media: list[MediaDescription] = []
+        lines: list[MediaLine | RefusedLine] = []
+        fresh: list[MediaLine] = []
+        for item in offered:
+            line, channels = accepted.get(item.index, (item.line, ()))
+            if item.is_removed or line is None:
+                if item.line is not None:
+                    await item.line.close()
+                refused = RefusedLine.of(item.description)
+                lines.append(item.line or refused)
+                media.append(refused.description)
+                continue
+            was_agreed = line.is_agreed
+            media.append(await line.answer(item.description, offer, channels, item.kept))
+            lines.append(line)
+            if not was_agreed:
+                fresh.append(line)
+        self.lines = lines
+        return self._session(media), fresh
+
+
+def refuse_if_nothing_left(offered: Sequence[OfferedLine]) -> None:
+    """Refuse an initial offer of which no line can be taken.
+
+    Raises:
+        NegotiationError: every line is refused; the answer is 488 (RFC 3261 21.4.26).
+    """
+    if offered and all(item.is_removed for item in offered):
+        why = "; ".join(reason for item in offered for reason in item.refused)
+        raise NegotiationError(f"no m= line of the offer can be taken: {why or 'all refused'}")
