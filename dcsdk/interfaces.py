@@ -89,11 +89,28 @@ class DtlsSctpParameters:
     remote_max_message_size: int = 65_536
 
 
+class DatagramReceiver(ABC):
+    """Who takes the datagrams of a path. All calls come from the event loop, one at a time."""
+
+    @abstractmethod
+    def datagrams_received(self, batch: Sequence[tuple[bytes, int]]) -> None:
+        """Take a batch, in the order it came.
+
+        Args:
+            batch: pairs of data and segment size: datagrams of that size glued together, of which
+                the last may be shorter (as UDP GRO hands them over).
+        """
+
+    @abstractmethod
+    def path_writable(self) -> None:
+        """The path takes datagrams again after ``is_blocked`` was true."""
+
+
 class DatagramPath(ABC):
     """A way for datagrams to one remote end: a UDP socket now, an ICE pair later.
 
     Received datagrams reach the one attached receiver in batches, in the event loop's reader
-    callback; nothing is queued per packet.
+    callback; nothing is queued per packet. What comes before ``set_remote`` is cached, bounded.
     """
 
     @property
@@ -101,9 +118,32 @@ class DatagramPath(ABC):
     def local_address(self) -> Address:
         """Where we receive; goes into ``c=`` and ``m=``."""
 
+    @property
+    @abstractmethod
+    def is_blocked(self) -> bool:
+        """The kernel takes no more now; hold back until ``path_writable``."""
+
+    @abstractmethod
+    def attach(self, receiver: DatagramReceiver) -> None:
+        """Begin to receive. A path has one receiver; one that shares the path fans out itself."""
+
     @abstractmethod
     def set_remote(self, address: Address) -> None:
-        """Fix where datagrams go and whom they are accepted from."""
+        """Fix where datagrams go and whom they are accepted from.
+
+        Cached datagrams of that remote end go to the receiver now.
+        """
+
+    @abstractmethod
+    def send(self, data: bytes, segment_size: int) -> None:
+        """Send datagrams of ``segment_size`` bytes glued together; the last may be shorter.
+
+        Never raises for what a network does: a datagram that cannot be sent is lost.
+        """
+
+    @abstractmethod
+    def stats(self) -> Mapping[str, int]:
+        """Counters of the path."""
 
     @abstractmethod
     def close(self) -> None:
@@ -405,9 +445,7 @@ class SignallingDialog(ABC):
     asserted_identity: str | None
 
     @abstractmethod
-    async def reoffer(
-        self, offer: SessionDescription, *, timeout_s: float
-    ) -> SessionDescription:
+    async def reoffer(self, offer: SessionDescription, *, timeout_s: float) -> SessionDescription:
         """Send a re-offer and wait for the answer; glare (491) is retried inside.
 
         Raises:
@@ -574,4 +612,3 @@ class ListProvider(ABC):
         Raises:
             ParseError: not a list of this flavour.
         """
-

@@ -1,0 +1,50 @@
+"""An NSS key log: the secrets of TLS and DTLS associations, for Wireshark.
+
+Whoever can read the file can read the traffic, so opening one warns.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from dcsdk.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+class KeyLog:
+    """Appends key log lines to a file that only its owner may read.
+
+    Args:
+        path: the file; made when it is not there.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as exc:
+            raise ConfigError(f"cannot open the key log {self.path}: {exc.strerror}") from exc
+        self._file = os.fdopen(descriptor, "ab", buffering=0)
+        logger.warning(
+            "keylog=%s TLS AND DTLS SECRETS ARE BEING WRITTEN: who reads this file reads the media",
+            self.path,
+        )
+
+    def __call__(self, line: bytes) -> None:
+        """Write one line; after ``close`` it is dropped.
+
+        Args:
+            line: as OpenSSL gives it, without a line end.
+        """
+        if not self._file.closed:
+            self._file.write(line + b"\n")
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        self._file.close()
