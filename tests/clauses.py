@@ -65,7 +65,9 @@ def collect(root: Path = ROOT) -> Matrix:
     with contextlib.redirect_stdout(output), contextlib.chdir(root):
         status = pytest.main(arguments, plugins=[collector])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise RuntimeError(f"the tests could not be collected:\n{output.getvalue()}")
+        text = output.getvalue()
+        errors = text[max(0, text.find("== ERRORS ==")) :]
+        raise RuntimeError(f"the tests could not be collected:\n{errors}")
     return {
         clause: sorted(tests, key=natural_order)
         for clause, tests in sorted(collector.found.items(), key=lambda row: natural_order(row[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +12,7 @@ REQUIRED = os.environ.get("DCSDK_INTEROP_REQUIRED") == "1"
 """Set by ``make interop``, which has installed everything."""
 
 
-def missing(peer: str, how: str) -> None:
+def missing(peer: str, how: str) -> NoReturn:
     """Skip the test, or fail it where every peer must be there.
 
     Args:
@@ -30,5 +31,4 @@ def tshark() -> str:
     path = shutil.which("tshark")
     if path is None:
         missing("tshark", "run `make interop` as root")
-    assert path is not None
     return path
