@@ -294,6 +294,19 @@ class MediaDescription:
         at = next((i for i, line in enumerate(rest) if line.type != "i"), len(rest))
         return replace(self, lines=(*rest[:at], Line("c", str(connection)), *rest[at:]))
 
+    def with_session_defaults(self, session: SessionDescription) -> MediaDescription:
+        """Return a copy that stands alone: ``c=``, ``a=setup`` and ``a=fingerprint`` of the session
+        are written into it where it has none of its own (RFC 8866 5.7, RFC 4145 4, RFC 8122 5)."""
+        media = self
+        if media.connection is None and session.connection is not None:
+            media = media.with_connection(session.connection)
+        for name in ("setup", "fingerprint"):
+            if not media.has(name):
+                media = media.with_attributes(
+                    entry for entry in session.attributes if entry.name == name
+                )
+        return media
+
     def rejected(self) -> MediaDescription:
         """Return the media description that refuses this one: port 0 and no lines (RFC 3264 6)."""
         return replace(self, port=0, port_count=None, lines=())
