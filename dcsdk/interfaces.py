@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dcsdk.ims.feature_tags import FeatureCaps
     from dcsdk.ims.mediasec import SecurityMechanism
     from dcsdk.ims.profile import ImsProfile
+    from dcsdk.sdp.data_channel import LinePolicy
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.fingerprint import Fingerprint
     from dcsdk.sdp.media import MediaDescription
@@ -260,8 +261,7 @@ class SecurityContext:
         local_address: of the path that will carry the media.
         is_e2dce_registered: UE and network both registered e2DCe (TS 33.328 7.1.X).
         signalling: how signalling is protected.
-        accept_missing_tls_id: take a peer without ``a=tls-id`` (WebRTC peers send none).
-        allow_sha1: take SHA-1 fingerprints.
+        policy: what we take from a peer where the standards leave room.
         max_message_size: bytes we accept in one message.
         profile: the choices the standards leave open.
     """
@@ -270,10 +270,9 @@ class SecurityContext:
     local_address: Address
     is_e2dce_registered: bool
     signalling: SignallingSecurity
-    accept_missing_tls_id: bool = False
-    allow_sha1: bool = False
-    max_message_size: int = 262_144
+    policy: LinePolicy
     profile: ImsProfile
+    max_message_size: int = 262_144
 
 
 Attributes = tuple[tuple[str, str | None], ...]
@@ -301,10 +300,13 @@ class PendingOffer(ABC):
     attributes: Attributes
 
     @abstractmethod
-    async def agree(self, answer: MediaDescription, session: SessionDescription) -> Agreement:
+    async def agree(
+        self, offer: MediaDescription, answer: MediaDescription, session: SessionDescription
+    ) -> Agreement:
         """Check one answer's media description, once per forked dialog.
 
         Args:
+            offer: the media description as it was sent.
             answer: the media description that answers the line.
             session: the answer it stands in.
 

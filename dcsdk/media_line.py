@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from dcsdk.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
+from dcsdk.errors import LocalProtocolError, NegotiationError, UnsupportedByPeer
 from dcsdk.interfaces import (
     Address,
     Agreement,
@@ -22,11 +22,12 @@ from dcsdk.interfaces import (
     SecurityBackend,
     SecurityContext,
 )
+from dcsdk.sdp.association import DtlsRole, decide_setup, dtls_role
 from dcsdk.sdp.attributes import Setup
-from dcsdk.sdp.data_channel import is_new_association
+from dcsdk.sdp.data_channel import DataChannelLine, check_answer
 from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE, ReqApp
-from dcsdk.sdp.lines import Bandwidth, Connection
-from dcsdk.sdp.media import DATA_CHANNEL_FORMAT, DATA_CHANNEL_PROTOS, MediaDescription
+from dcsdk.sdp.media import MediaDescription
+from dcsdk.sdp.offer_answer import create_data_channel_media
 from dcsdk.security import SecurityReport, SecurityScope
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.session import SessionDescription
 
-BANDWIDTH = Bandwidth(type="AS", value=500)
+BANDWIDTH_KBPS = 500
 """Cores insist on ``b=AS``; the figure is that of TS 26.114 A.17."""
 
 
@@ -86,7 +87,7 @@ class MediaLine:
         role: what its channels are for.
         req_app: the application binding information, or ``None``.
         channels: the open channels by stream id.
-        remote: the peer's last description of the line.
+        remote: what the peer's last description of the line says.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class MediaLine:
         self.role = role
         self.req_app = req_app
         self.channels: dict[int, DataChannel] = {}
-        self.remote: MediaDescription | None = None
+        self.remote: DataChannelLine | None = None
         self._intent = intent
         self._backend = services.backend
         self._context = dataclasses.replace(services.context, local_address=path.local_address)
@@ -112,6 +113,7 @@ class MediaLine:
         self._setup = Setup.ACTPASS
         self._dcmaps: dict[int, Dcmap] = {}
         self._pending: PendingOffer | None = None
+        self._offered: MediaDescription | None = None
         self._agreement: Agreement | None = None
         self._is_closed = False
 
@@ -160,6 +162,11 @@ class MediaLine:
         return self._agreement is not None
 
     @property
+    def description(self) -> MediaDescription:
+        """The line as it stands in an offer; a closed one has port 0 (RFC 3264 8.2)."""
+        return self.describe(Setup.ACTPASS)
+
+    @property
     def is_closed(self) -> bool:
         """The line is refused, removed or lost; its port is 0 from now on."""
         return self._is_closed
@@ -171,24 +178,19 @@ class MediaLine:
             setup: ``actpass`` in offers, the role in force in answers (RFC 8842 5.2, 5.5).
             dcmaps: the channels, by default those agreed.
         """
-        host, port = self.address
         attributes = [
             (name, setup.value if name == "setup" else value) for name, value in self._attributes
         ]
-        shown = self._dcmaps.values() if dcmaps is None else dcmaps
-        attributes += [("dcmap", str(dcmap)) for dcmap in shown]
         attributes += self._intent.attributes
         if self.req_app is not None:
             attributes.append((REQ_APP_ATTRIBUTE, self.req_app.raw))
-        return MediaDescription.create(
-            media="application",
-            port=0 if self._is_closed else port,
-            proto=DATA_CHANNEL_PROTOS[0],
-            formats=(DATA_CHANNEL_FORMAT,),
-            connection=Connection.create(host),
-            bandwidths=(BANDWIDTH,),
+        media = create_data_channel_media(
+            address=self.address,
             attributes=attributes,
+            dcmaps=self._dcmaps.values() if dcmaps is None else dcmaps,
+            bandwidth_kbps=BANDWIDTH_KBPS,
         )
+        return media.rejected() if self._is_closed else media
 
     # --- offering ------------------------------------------------------------------------------
     async def offer(self, new: Sequence[Dcmap] = ()) -> MediaDescription:
@@ -206,7 +208,8 @@ class MediaLine:
             self._pending = await self._backend.offer(intent, self._context)
             self._attributes = self._pending.attributes
         self._open(new)
-        return self.describe(Setup.ACTPASS, [*self._dcmaps.values(), *new])
+        self._offered = self.describe(Setup.ACTPASS, [*self._dcmaps.values(), *new])
+        return self._offered
 
     async def take_answer(
         self, answer: MediaDescription, session: SessionDescription, new: Sequence[Dcmap]
@@ -220,18 +223,21 @@ class MediaLine:
             SecurityError: the answer means less security than was asked for.
             NegotiationError: the peer wants another DTLS association.
         """
-        if answer.is_rejected:
-            self._forget(new)
-            if not self.is_agreed or self.role is LineRole.BOOTSTRAP or not new:
-                await self.close()
+        offered = self._offered
+        if offered is None:
+            raise LocalProtocolError("the line was not offered", source="RFC 3264 6")
+        try:
+            agreed = check_answer(offered, answer, session=session, policy=self._context.policy)
+        except UnsupportedByPeer:
+            await self.close()
             return
         if self._pending is not None:
-            self._agreement = await self._pending.agree(answer, session)
+            self._agreement = await self._pending.agree(offered, answer, session)
             self._pending = None
         else:
-            self._check_same_association(answer, session)
-        self.remote = answer
-        accepted = {dcmap.stream_id for dcmap in answer.dcmaps}
+            self._check_same_association(agreed.line, agreed.dtls_role)
+        self.remote = agreed.line
+        accepted = {dcmap.stream_id for dcmap in agreed.accepted}
         self._forget([dcmap for dcmap in new if dcmap.stream_id not in accepted])
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in new if dcmap.stream_id in accepted}
         await self.close_channels(self._dcmaps.keys() - accepted)
@@ -246,16 +252,18 @@ class MediaLine:
         self,
         offer: MediaDescription,
         session: SessionDescription,
+        line: DataChannelLine,
         accepted: Sequence[Dcmap],
-        kept: Iterable[int],
     ) -> MediaDescription:
         """Write the answer to an offered line.
+
+        Open channels that the offer no longer has are closed (RFC 8864 6.6.1).
 
         Args:
             offer: the offered media description.
             session: the offer it stands in.
+            line: what ``check_offer`` read in it.
             accepted: new channels that are taken.
-            kept: ids of open channels that the offer still has; others are closed.
 
         Raises:
             RemoteProtocolError: the offer breaks a rule.
@@ -268,20 +276,35 @@ class MediaLine:
                 offer, session, intent, self._context
             )
         else:
-            self._check_same_association(offer, session)
-        self.remote = offer
+            in_force = Setup.ACTIVE if self._agreement_role == "client" else Setup.PASSIVE
+            setup = decide_setup(line.setup, in_force=in_force)
+            self._check_same_association(line, dtls_role(line.setup, setup, is_offerer=False))
+        self.remote = line
         self._open(accepted)
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in accepted}
-        await self.close_channels(self._dcmaps.keys() - {*kept, *(d.stream_id for d in accepted)})
-        is_client = self._agreement.parameters.dtls_role == "client"
+        offered = {dcmap.stream_id for dcmap in line.channels}
+        await self.close_channels(self._dcmaps.keys() - offered)
+        is_client = self._agreement_role == "client"
         return self.describe(Setup.ACTIVE if is_client else Setup.PASSIVE)
 
-    def _check_same_association(
-        self, description: MediaDescription, session: SessionDescription
-    ) -> None:
-        if self.remote is not None and is_new_association(self.remote, description, session):
+    @property
+    def _agreement_role(self) -> DtlsRole | None:
+        return None if self._agreement is None else self._agreement.parameters.dtls_role
+
+    def _check_same_association(self, line: DataChannelLine, role: DtlsRole) -> None:
+        """Our own side never changes, so the peer's side and the roles decide (RFC 8842 3.1)."""
+        old = self.remote
+        if old is None:
+            return
+        changed = (
+            role != self._agreement_role
+            or line.tls_id != old.tls_id
+            or line.all_fingerprints != old.all_fingerprints
+            or (line.tls_id is None and line.address != old.address)
+        )
+        if changed or line.sctp_port != old.sctp_port:
             raise NegotiationError(
-                "the peer wants a new DTLS association on a line that has one",
+                "the peer wants a new DTLS or SCTP association on a line that has one",
                 source="RFC 8842 3.1",
             )
 
@@ -350,15 +373,3 @@ class RefusedLine:
         """Refuse an offered line with port 0 (RFC 3264 6)."""
         return cls(offer.rejected())
 
-
-def check_line_count(lines: int, answer: SessionDescription) -> None:
-    """Check that an answer has as many m-lines as the offer.
-
-    Raises:
-        RemoteProtocolError: it has not.
-    """
-    if len(answer.media) != lines:
-        raise RemoteProtocolError(
-            f"the answer has {len(answer.media)} m= lines, the offer had {lines}",
-            source="RFC 3264 6",
-        )

@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dcsdk.errors import NegotiationError, ProtocolError, RemoteProtocolError
-from dcsdk.ims.profile import ImsProfile
-from dcsdk.media_line import LineRole, MediaLine, RefusedLine, check_line_count
-from dcsdk.sdp.data_channel import check_offer
+from dcsdk.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
+from dcsdk.media_line import LineRole, MediaLine, RefusedLine
+from dcsdk.sdp.data_channel import (
+    BOOTSTRAP_STREAM_IDS,
+    DataChannelLine,
+    LinePolicy,
+    LineRefused,
+    check_offer,
+)
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE, ReqApp, parse_req_app
 from dcsdk.sdp.lines import Connection, Origin
 from dcsdk.sdp.media import MediaDescription
+from dcsdk.sdp.offer_answer import check_answer_shape
 from dcsdk.sdp.session import SessionDescription
 
 
@@ -27,18 +33,16 @@ class OfferedLine:
         index: place of the line.
         description: as offered.
         line: ours, or ``None`` for a new line.
+        offered: what the line says, or ``None`` for one that is answered with port 0.
         new: channels to accept or refuse.
-        kept: ids of open channels the offer still has.
-        is_removed: port 0, or a line we cannot take; answered with port 0.
         refused: why channels, or the whole line, are refused without asking, for the log.
     """
 
     index: int
     description: MediaDescription
     line: MediaLine | None = None
+    offered: DataChannelLine | None = None
     new: tuple[Dcmap, ...] = ()
-    kept: tuple[int, ...] = ()
-    is_removed: bool = False
     refused: tuple[str, ...] = field(default_factory=tuple)
 
     @property
@@ -46,8 +50,8 @@ class OfferedLine:
         """Bootstrap when every channel has a bootstrap id (TS 26.114 Table 6.2.10.1-2)."""
         if self.line is not None:
             return self.line.role
-        is_application = any(dcmap.stream_id >= ImsProfile.FIRST_APPLICATION for dcmap in self.new)
-        return LineRole.APPLICATION if is_application else LineRole.BOOTSTRAP
+        is_bootstrap = all(dcmap.stream_id in BOOTSTRAP_STREAM_IDS for dcmap in self.new)
+        return LineRole.BOOTSTRAP if is_bootstrap else LineRole.APPLICATION
 
     @property
     def req_app(self) -> ReqApp | None:
@@ -62,17 +66,18 @@ class Negotiation:
     Args:
         host: for ``o=`` and the session's ``c=``.
         session_id: for ``o=``.
-        profile: what the standards leave open.
+        policy: what we take from a peer where the standards leave room.
 
     Attributes:
         lines: in their places; a :class:`RefusedLine` is one we never take part in.
     """
 
-    def __init__(self, *, host: str, session_id: int, profile: ImsProfile) -> None:
+    def __init__(self, *, host: str, session_id: int, policy: LinePolicy) -> None:
         self.lines: list[MediaLine | RefusedLine] = []
         self._host = host
         self._origin = Origin.create(session_id=session_id, version=0, address=host)
-        self._profile = profile
+        self._policy = policy
+        self._offer: SessionDescription | None = None
 
     @property
     def media_lines(self) -> list[MediaLine]:
@@ -93,14 +98,15 @@ class Negotiation:
             changes: new channels per line; a line that has no place yet gets the next.
         """
         self.lines.extend(line for line in changes if line not in self.lines)
-        return self._session(
+        self._offer = self._session(
             [
                 await line.offer(changes.get(line, ()))
-                if isinstance(line, MediaLine)
+                if isinstance(line, MediaLine) and not line.is_closed
                 else line.description
                 for line in self.lines
             ]
         )
+        return self._offer
 
     async def take_answer(
         self, answer: SessionDescription, changes: Mapping[MediaLine, Sequence[Dcmap]]
@@ -115,7 +121,9 @@ class Negotiation:
             SecurityError: the answer means less security than was asked for.
             NegotiationError: the peer wants what we cannot do.
         """
-        check_line_count(len(self.lines), answer)
+        if self._offer is None:
+            raise LocalProtocolError("nothing was offered", source="RFC 3264 6")
+        check_answer_shape(self._offer, answer)
         fresh = []
         for line, description in zip(self.lines, answer.media, strict=True):
             if isinstance(line, RefusedLine) or line.is_closed:
@@ -175,20 +183,17 @@ class Negotiation:
         known = self.lines[index] if index < len(self.lines) else None
         if isinstance(known, MediaLine) and not known.is_closed:
             offered.line = known
-        if description.is_rejected or not description.is_data_channel or not dc_allowed:
-            offered.is_removed = True
+        if not dc_allowed or not description.is_data_channel:
             return offered
-        try:
-            check = check_offer(description, offer, self._profile)
-        except ProtocolError as exc:
-            offered.is_removed = True
-            offered.refused = (str(exc),)
-            return offered
-        open_ids = set(offered.line.channels) if offered.line is not None else set()
-        offered.refused = tuple(str(refusal) for refusal in check.refused)
-        offered.new = tuple(d for d in check.channels if d.stream_id not in open_ids)
-        offered.kept = tuple(d.stream_id for d in check.channels if d.stream_id in open_ids)
-        offered.is_removed = offered.line is None and not offered.new
+        check = check_offer(description, offer, self._policy)
+        if isinstance(check, LineRefused):
+            offered.refused = (str(check.error),)
+        elif isinstance(check, DataChannelLine):
+            open_ids = offered.line.channels.keys() if offered.line is not None else ()
+            offered.refused = tuple(refusal.reason for refusal in check.refused)
+            offered.new = tuple(d for d in check.channels if d.stream_id not in open_ids)
+            if offered.line is not None or offered.new:
+                offered.offered = check
         return offered
 
     async def answer(
@@ -218,7 +223,7 @@ class Negotiation:
         fresh: list[MediaLine] = []
         for item in offered:
             line, channels = accepted.get(item.index, (item.line, ()))
-            if item.is_removed or line is None:
+            if item.offered is None or line is None:
                 if item.line is not None:
                     await item.line.close()
                 refused = RefusedLine.of(item.description)
@@ -226,7 +231,7 @@ class Negotiation:
                 media.append(refused.description)
                 continue
             was_agreed = line.is_agreed
-            media.append(await line.answer(item.description, offer, channels, item.kept))
+            media.append(await line.answer(item.description, offer, item.offered, channels))
             lines.append(line)
             if not was_agreed:
                 fresh.append(line)
@@ -240,6 +245,6 @@ def refuse_if_nothing_left(offered: Sequence[OfferedLine]) -> None:
     Raises:
         NegotiationError: every line is refused; the answer is 488 (RFC 3261 21.4.26).
     """
-    if offered and all(item.is_removed for item in offered):
+    if offered and all(item.offered is None for item in offered):
         why = "; ".join(reason for item in offered for reason in item.refused)
         raise NegotiationError(f"no m= line of the offer can be taken: {why or 'all refused'}")
