@@ -55,6 +55,16 @@ class MemoryChannel:
         self._wake()
         return data
 
+    async def filled(self) -> None:
+        """Wait until a message waits for its reader."""
+        while not self._messages:
+            await self._changed.wait()
+
+    async def emptied(self) -> None:
+        """Wait until every message is read."""
+        while self._messages:
+            await self._changed.wait()
+
     def abort(self) -> None:
         self.was_aborted = True
         self._close()

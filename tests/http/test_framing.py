@@ -265,9 +265,7 @@ def test_an_early_request_waits_for_its_turn() -> None:
 
 def test_a_waiting_client_is_told_to_continue_once() -> None:
     server = HttpServerFraming()
-    server.receive(
-        b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", now=0
-    )
+    server.receive(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", now=0)
     request = events(server)[0]
     assert isinstance(request, RequestReceived) and request.expects_continue
     server.send_continue(now=0)
