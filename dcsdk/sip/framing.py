@@ -6,6 +6,7 @@ Source: RFC 3261 18.3, RFC 5626 3.5.1, 4.4.1.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -81,10 +82,19 @@ class StreamFramer:
 
     Args:
         limits: bounds of one message.
+        tap: called with the exact bytes of each message, before it is returned; of a refused
+            message, with its headers.
     """
 
-    def __init__(self, limits: ParserLimits = DEFAULT_LIMITS) -> None:
+    def __init__(
+        self,
+        limits: ParserLimits = DEFAULT_LIMITS,
+        *,
+        tap: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._limits = limits
+        self._tap = tap
+        self._head = b""
         self._buffer = bytearray()
         self._scanned = 0
         self._message: Request | Response | None = None
@@ -134,6 +144,9 @@ class StreamFramer:
                 return False
             self._message.body = bytes(buffer[: self._missing_body])
             del buffer[: self._missing_body]
+            if self._tap is not None:
+                self._tap(self._head + self._message.body)
+                self._head = b""
             events.append(self._message)
             self._message = None
             return True
@@ -179,6 +192,8 @@ class StreamFramer:
                 request = message if isinstance(message, Request) else None
                 raise MessageError("body too large", status=513, request=request)
         except MessageError as exc:
+            if self._tap is not None:
+                self._tap(head)
             self._skip(head, exc, events)
             return True
         if length is None:
@@ -186,6 +201,8 @@ class StreamFramer:
             error = MessageError("no Content-Length", source="RFC 3261 18.3", request=request)
             raise FramingError(str(error), completed=events, error=error)
         self._message, self._missing_body = message, length
+        if self._tap is not None:
+            self._head = head
         return True
 
     def _skip(self, head: bytes, error: MessageError, events: list[StreamEvent]) -> None:
