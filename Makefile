@@ -70,5 +70,5 @@ $(STAMP): pyproject.toml
 	$(need_python)
 	@$(PY) -c pass 2>/dev/null || { echo "making $(VENV)"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "installing dcsdk and its tools into $(VENV); the first time takes about a minute"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-input --editable '.[dev]'
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-input --editable '.[dev]'
 	@touch $(STAMP)

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from dcsdk.channel import DataChannel
-from dcsdk.plugins.engine_native import NativeEngine
 
+from dcsdk.channel import DataChannel
 from dcsdk.errors import FingerprintMismatch
 from dcsdk.interfaces import ChannelParameters, DtlsRole, DtlsSctpParameters
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.plugins.engine_native import NativeEngine
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
 
