@@ -133,6 +133,8 @@ class ClientConfig:
         register_timeout_s: bound on one registration, seconds.
         call_timeout_s: how long a call may ring, seconds.
         media_timeout_s: bound on DTLS and SCTP set-up of one association, seconds.
+        request_timeout_s: how long a channel the peer asks for waits for the program, seconds;
+            then it is refused.
         close_timeout_s: bound on each step of closing, seconds.
         user_agent: text of ``User-Agent``.
         access_network_info: text of ``P-Access-Network-Info`` on protected signalling, or ``None``.
@@ -142,14 +144,10 @@ class ClientConfig:
         allow_unprotected_signalling: trust fingerprints that came over unprotected SIP. Every
             report then says so.
         accept_missing_tls_id: take peers without ``a=tls-id`` (WebRTC peers send none).
-        allow_sha1: take SHA-1 fingerprints (TS 26.114 A.17.1 shows one).
         certificates: one for the client's life, or one for each session.
         engine: name of the association engine plug-in.
         signalling: name of the signalling plug-in.
         list_provider: name of the application-list plug-in, ``"html"`` or ``"json_a"``.
-        max_message_size: bytes accepted in one data channel message.
-        max_channels: channels per association (limit D15).
-        max_associations: associations per session (limit D15).
         keylog: NSS key log file for TLS and DTLS; whoever has it can read everything.
         profile: the choices the standards leave open.
     """
@@ -169,6 +167,7 @@ class ClientConfig:
     register_timeout_s: float = 32.0
     call_timeout_s: float = 180.0
     media_timeout_s: float = 15.0
+    request_timeout_s: float = 30.0
     close_timeout_s: float = 3.0
     user_agent: str = "dcsdk"
     access_network_info: str | None = "IEEE-802.11"
@@ -177,14 +176,10 @@ class ClientConfig:
     e2dce_tokens: bool = False
     allow_unprotected_signalling: bool = False
     accept_missing_tls_id: bool = False
-    allow_sha1: bool = False
     certificates: Literal["per_client", "per_session"] = "per_client"
     engine: str = "native"
     signalling: str = "sip"
     list_provider: str = "html"
-    max_message_size: int = 262_144
-    max_channels: int = 64
-    max_associations: int = 8
     keylog: Path | None = None
     profile: ImsProfile = field(default_factory=ImsProfile)
 
@@ -196,14 +191,17 @@ class ClientConfig:
             )
         if not 0 < self.pcscf_port < 65_536:
             raise ConfigError(f"pcscf_port must be 1..65535, not {self.pcscf_port}")
-        for name in ("register_timeout_s", "call_timeout_s", "media_timeout_s", "close_timeout_s"):
+        for name in (
+            "register_timeout_s",
+            "call_timeout_s",
+            "media_timeout_s",
+            "request_timeout_s",
+            "close_timeout_s",
+        ):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be more than 0 seconds")
-        for name in ("register_expires_s", "max_channels", "max_associations"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be more than 0")
-        if not 1024 <= self.max_message_size <= 1 << 30:
-            raise ConfigError("max_message_size must be 1024..1073741824 bytes")
+        if self.register_expires_s <= 0:
+            raise ConfigError("register_expires_s must be more than 0")
 
     @property
     def impi(self) -> str:

@@ -126,7 +126,10 @@ class DatagramPath(ABC):
 
     @abstractmethod
     def attach(self, receiver: DatagramReceiver) -> None:
-        """Begin to receive. A path has one receiver; one that shares the path fans out itself."""
+        """Say who takes what comes from the remote end, before ``set_remote``.
+
+        A path has one receiver; a receiver that shares the path among several fans out itself.
+        """
 
     @abstractmethod
     def set_remote(self, address: Address) -> None:

@@ -372,4 +372,3 @@ class RefusedLine:
     def of(cls, offer: MediaDescription) -> RefusedLine:
         """Refuse an offered line with port 0 (RFC 3264 6)."""
         return cls(offer.rejected())
-

@@ -18,7 +18,6 @@ from dcsdk.sdp.data_channel import (
     check_offer,
 )
 from dcsdk.sdp.dcmap import Dcmap
-from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE, ReqApp, parse_req_app
 from dcsdk.sdp.lines import Connection, Origin
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.offer_answer import check_answer_shape
@@ -52,12 +51,6 @@ class OfferedLine:
             return self.line.role
         is_bootstrap = all(dcmap.stream_id in BOOTSTRAP_STREAM_IDS for dcmap in self.new)
         return LineRole.BOOTSTRAP if is_bootstrap else LineRole.APPLICATION
-
-    @property
-    def req_app(self) -> ReqApp | None:
-        """The application binding information, or ``None``."""
-        value = self.description.get(REQ_APP_ATTRIBUTE)
-        return None if value is None else parse_req_app(value)
 
 
 class Negotiation:

@@ -1,0 +1,445 @@
+"""One call: a dialog, its media lines and the data channels on them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from dcsdk.bootstrap import Bootstrap
+from dcsdk.channel_request import ChannelRequest
+from dcsdk.errors import (
+    DcsdkError,
+    LocalProtocolError,
+    NegotiationError,
+    SignallingError,
+    TransportError,
+    UnsupportedByPeer,
+)
+from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
+from dcsdk.interfaces import MediaIntent, Reoffer, SignallingDialog
+from dcsdk.io.tasks import TaskSet
+from dcsdk.media_line import LineRole, MediaLine
+from dcsdk.negotiation import Negotiation, OfferedLine
+from dcsdk.sdp.dcmap import Dcmap
+from dcsdk.sdp.ims_attributes import ReqApp
+from dcsdk.security import SecurityReport, SecurityScope
+
+if TYPE_CHECKING:
+    from dcsdk.sdp.fingerprint import Fingerprint
+    from dcsdk.sdp.session import SessionDescription
+    from dcsdk.services import SessionServices
+
+logger = logging.getLogger(__name__)
+
+MAX_WAITING_REQUESTS = 64
+"""Channel requests that wait for ``incoming()``; further ones are refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One media line of a session, as it stands.
+
+    Attributes:
+        index: place of its m-line.
+        role: bootstrap or application.
+        app_id: of the application bound to it, or ``None``.
+        stream_ids: of the open channels.
+        security: what protects it.
+    """
+
+    index: int
+    role: LineRole
+    app_id: str | None
+    stream_ids: tuple[int, ...]
+    security: SecurityReport
+
+
+class Session:
+    """A call that is up. ``async with session`` hangs up at the end.
+
+    Made by :meth:`dcsdk.Client.call` and :meth:`dcsdk.IncomingCall.accept`.
+
+    Attributes:
+        bootstrap: the application list and mini-apps of the own network.
+    """
+
+    def __init__(self, services: SessionServices, negotiation: Negotiation) -> None:
+        self._services = services
+        self._config = services.config
+        self._negotiation = negotiation
+        self._dialog: SignallingDialog | None = None
+        self._tasks = TaskSet("session")
+        self._negotiating = asyncio.Lock()
+        self._requests: asyncio.Queue[ChannelRequest | None] = asyncio.Queue()
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._is_closing = False
+        self.bootstrap = self._bootstrap(None)
+
+    # --- what stands ---------------------------------------------------------------------------
+    def _require_dialog(self) -> SignallingDialog:
+        if self._dialog is None or self._ended.done():
+            raise TransportError("the session has ended")
+        return self._dialog
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID, ``""`` before the dialog is there."""
+        return self._dialog.call_id if self._dialog is not None else ""
+
+    @property
+    def remote_uri(self) -> str:
+        """Whom the other side says it is; see also ``asserted_identity``."""
+        return self._dialog.remote_uri if self._dialog is not None else ""
+
+    @property
+    def asserted_identity(self) -> str | None:
+        """Who the network says the other side is (``P-Asserted-Identity``), or ``None``."""
+        return self._dialog.asserted_identity if self._dialog is not None else None
+
+    @property
+    def is_ended(self) -> bool:
+        """The dialog is over."""
+        return self._ended.done()
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The media lines that are up, in the order of their m-lines."""
+        return tuple(
+            Stream(
+                index=index,
+                role=line.role,
+                app_id=line.req_app.app_id if line.req_app is not None else None,
+                stream_ids=tuple(sorted(line.channels)),
+                security=line.report,
+            )
+            for index, line in enumerate(self._negotiation.lines)
+            if isinstance(line, MediaLine) and line.is_agreed and not line.is_closed
+        )
+
+    def _bootstrap(self, line: MediaLine | None) -> Bootstrap:
+        return Bootstrap(line, http=self._services.http, provider=self._services.provider)
+
+    # --- life, driven by the client -----------------------------------------------------------
+    async def begin(self, dialog: SignallingDialog, fresh: Sequence[MediaLine]) -> None:
+        """Take the dialog over and bring the agreed lines up.
+
+        Raises:
+            SecurityError, TransportError, OperationTimeout: a line did not come up.
+        """
+        self._dialog = dialog
+        bootstrap = [line for line in fresh if line.role is LineRole.BOOTSTRAP]
+        self.bootstrap = self._bootstrap(bootstrap[0] if bootstrap else None)
+        self._tasks.start(self._watch_dialog(dialog), name="dialog")
+        self._tasks.start(self._serve_reoffers(dialog), name="re-offers")
+        await self._bring_up(fresh)
+
+    async def _bring_up(self, fresh: Sequence[MediaLine]) -> None:
+        for line in fresh:
+            line.start()
+            line.set_asserted_identity(self.asserted_identity)
+        for line in fresh:
+            await line.association.wait_established(self._config.media_timeout_s)
+            index = self._negotiation.lines.index(line)
+            self._services.on_event(
+                StreamSecured(call_id=self.call_id, line=index, report=line.report)
+            )
+            self._tasks.start(self._watch_line(index, line), name=f"line {index}")
+
+    async def _watch_line(self, index: int, line: MediaLine) -> None:
+        error = await line.association.wait_closed()
+        if not line.is_closed:
+            await line.close(self._config.close_timeout_s)
+        if not self._is_closing:
+            logger.info("call=%s line=%d closed error=%s", self.call_id, index, error)
+            self._services.on_event(StreamClosed(call_id=self.call_id, line=index, error=error))
+
+    async def _watch_dialog(self, dialog: SignallingDialog) -> None:
+        reason = await dialog.wait_ended()
+        await self._finish(reason)
+
+    async def wait_ended(self) -> str:
+        """Wait for the end of the call; returns why, in words."""
+        return await asyncio.shield(self._ended)
+
+    async def aclose(self) -> None:
+        """Hang up: BYE, then close every association. Idempotent and bounded."""
+        self._is_closing = True
+        await self.bootstrap.aclose()
+        try:
+            if self._dialog is not None:
+                async with asyncio.timeout(self._config.close_timeout_s):
+                    await self._dialog.bye()
+        except (TimeoutError, DcsdkError) as exc:
+            logger.warning("call=%s BYE failed: %s", self.call_id, exc)
+        await self._finish("we hung up")
+        await self._tasks.aclose()
+
+    async def _finish(self, reason: str) -> None:
+        if self._ended.done():
+            return
+        self._is_closing = True
+        self._ended.set_result(reason)
+        self._requests.put_nowait(None)
+        await asyncio.gather(
+            *(line.close(self._config.close_timeout_s) for line in self._negotiation.media_lines)
+        )
+        if self._dialog is not None:
+            self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
+        self._services.on_finished(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # --- channels we ask for -------------------------------------------------------------------
+    async def open(
+        self,
+        subprotocol: str = "",
+        *,
+        app_id: str | None = None,
+        label: str = "",
+        is_ordered: bool = True,
+        max_retr: int | None = None,
+        max_time_ms: int | None = None,
+        priority: int = 256,
+        pinned_fingerprint: Fingerprint | None = None,
+    ) -> Any:
+        """Open an application channel to the other side, by re-INVITE (TS 24.186 9.3.2.2.2).
+
+        Channels of one application share a media line.
+
+        Args:
+            subprotocol: RFC 8864 name; ``""`` for raw text and binary.
+            app_id: the application the channel belongs to (``a=3gpp-req-app``), or ``None``.
+            label: shown to the other side.
+            is_ordered: messages arrive in the order sent.
+            max_retr: give a message up after so many retransmissions.
+            max_time_ms: give a message up after so long; excludes ``max_retr``.
+            priority: 256 is normal.
+            pinned_fingerprint: the other UE's certificate, known beforehand: proves e2e.
+
+        Returns:
+            What the application protocol of that name makes of the channel, for example an HTTP
+            channel; the :class:`dcsdk.DataChannel` itself when no protocol of that name is loaded.
+
+        Raises:
+            UnsupportedByPeer: refused by the other side.
+            CallRejected: the re-INVITE was refused; the session stays as it was.
+            SecurityError: the answer means less security than was asked for.
+            TransportError, OperationTimeout: the session ended, or nothing came up in time.
+        """
+        async with self._negotiating:
+            self._require_dialog()
+            req_app = self._config.profile.format_req_app(app_id) if app_id is not None else None
+            line = await self._application_line(req_app, pinned_fingerprint)
+            dcmap = Dcmap(
+                stream_id=self._next_stream_id(),
+                subprotocol=subprotocol,
+                label=label,
+                is_ordered=is_ordered,
+                max_retr=max_retr,
+                max_time_ms=max_time_ms,
+                priority=priority,
+            )
+            await self._reoffer({line: [dcmap]})
+            channel = line.channels.get(dcmap.stream_id)
+        if channel is None or line.is_closed:
+            raise UnsupportedByPeer(
+                f"the other side refused channel {dcmap.stream_id}", source="RFC 8864 6.4"
+            )
+        return self._services.start_protocol(channel, is_opener=True)
+
+    def _next_stream_id(self) -> int:
+        used = {stream_id for line in self._negotiation.media_lines for stream_id in line.channels}
+        stream_id = self._config.profile.first_application_stream_id
+        while stream_id in used:
+            stream_id += 1
+        return stream_id
+
+    async def _application_line(
+        self, req_app: ReqApp | None, pinned_fingerprint: Fingerprint | None
+    ) -> MediaLine:
+        app_id = req_app.app_id if req_app is not None else None
+        for line in self._negotiation.media_lines:
+            bound_to = line.req_app.app_id if line.req_app is not None else None
+            is_usable = line.role is LineRole.APPLICATION and not line.is_closed
+            if is_usable and bound_to == app_id and pinned_fingerprint is None:
+                return line
+        self._check_room_for_a_line()
+        scope = SecurityScope.NETWORK_DECIDES if pinned_fingerprint is None else SecurityScope.E2E
+        intent = MediaIntent(kind="dc", scope=scope, pinned_fingerprint=pinned_fingerprint)
+        return await self._services.create_line(LineRole.APPLICATION, intent, req_app=req_app)
+
+    def _check_room_for_a_line(self) -> None:
+        alive = [line for line in self._negotiation.media_lines if not line.is_closed]
+        if len(alive) >= self._config.profile.max_associations:
+            raise LocalProtocolError(f"the session has {len(alive)} associations already (D15)")
+
+    async def _reoffer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> None:
+        dialog = self._require_dialog()
+        try:
+            offer = await self._negotiation.offer(changes)
+            answer = await dialog.reoffer(offer, timeout_s=self._config.call_timeout_s)
+        except BaseException:
+            for line in self._negotiation.forget_offer(changes):
+                await line.close(self._config.close_timeout_s)
+            raise
+        try:
+            await self._bring_up(await self._negotiation.take_answer(answer, changes))
+        except BaseException as exc:
+            await self._withdraw(dialog, changes, exc)
+            raise
+
+    async def _withdraw(
+        self, dialog: SignallingDialog, lines: Iterable[MediaLine], error: BaseException
+    ) -> None:
+        """Close lines that must not be used, and tell the peer by port 0 (RFC 3264 8.2)."""
+        logger.warning("call=%s line withdrawn: %s", self.call_id, error)
+        for line in lines:
+            await line.close(self._config.close_timeout_s)
+        if isinstance(error, asyncio.CancelledError) or self._ended.done():
+            return
+        try:
+            offer = await self._negotiation.offer({})
+            answer = await dialog.reoffer(offer, timeout_s=self._config.close_timeout_s)
+            await self._negotiation.take_answer(answer, {})
+        except DcsdkError as exc:
+            logger.warning("call=%s the peer was not told: %s", self.call_id, exc)
+
+    # --- channels the other side asks for ------------------------------------------------------
+    async def incoming(self) -> AsyncIterator[ChannelRequest]:
+        """Yield the channels the other side asks for, until the call ends."""
+        while (request := await self._requests.get()) is not None:
+            yield request
+        self._requests.put_nowait(None)  # for the next reader: it ends as well
+
+    async def _serve_reoffers(self, dialog: SignallingDialog) -> None:
+        async for reoffer in dialog.reoffers():
+            async with self._negotiating:
+                await self._answer_reoffer(reoffer)
+
+    async def _answer_reoffer(self, reoffer: Reoffer) -> None:
+        requests: list[ChannelRequest] = []
+        created: list[MediaLine] = []
+        try:
+            offered = self._negotiation.review(
+                reoffer.offer, dc_allowed=self._services.dc_allowed()
+            )
+            accepted = await self._decide(offered, requests, created)
+            answer, fresh = await self._negotiation.answer(offered, reoffer.offer, accepted)
+            await reoffer.accept(answer)
+        except DcsdkError as exc:
+            logger.warning("call=%s re-offer refused: %s", self.call_id, exc)
+            for line in created:
+                await line.close(self._config.close_timeout_s)
+            for request in requests:
+                request.fail(exc)
+            if not isinstance(exc, SignallingError):
+                await reoffer.reject(488)
+            return
+        self._tasks.start(self._serve_accepted(fresh, requests), name="accepted channels")
+
+    async def _serve_accepted(
+        self, fresh: Sequence[MediaLine], requests: Sequence[ChannelRequest]
+    ) -> None:
+        try:
+            await self._bring_up(fresh)
+        except DcsdkError as exc:
+            for request in requests:
+                request.fail(exc)
+            for line in fresh:
+                await line.close(self._config.close_timeout_s)
+            return
+        for request in requests:
+            request.opened()
+
+    async def _decide(
+        self,
+        offered: Sequence[OfferedLine],
+        requests: list[ChannelRequest],
+        created: list[MediaLine],
+    ) -> dict[int, tuple[MediaLine, Sequence[Dcmap]]]:
+        """Ask the program about each new channel; the network's bootstrap channels are taken."""
+        for item in offered:
+            if item.role is LineRole.APPLICATION and item.offered is not None:
+                requests += self._ask(item)
+        if requests:
+            await asyncio.wait(
+                [request.decision for request in requests],
+                timeout=self._config.request_timeout_s,
+            )
+        accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
+        for item in offered:
+            if item.offered is None:
+                continue
+            asked = [request for request in requests if request.line_index == item.index]
+            if item.role is LineRole.BOOTSTRAP:
+                channels: Sequence[Dcmap] = item.new
+            else:
+                channels = [request.dcmap for request in asked if request.is_accepted]
+            line = item.line
+            if line is None and channels:
+                self._check_room_for_a_line()
+                line = await self._services.create_line(
+                    item.role,
+                    MediaIntent(kind="dc"),
+                    req_app=self._config.profile.req_app(item.description),
+                )
+                created.append(line)
+            if line is not None:
+                accepted[item.index] = (line, channels)
+                for request in asked:
+                    request.line = line
+        return accepted
+
+    def _ask(self, item: OfferedLine) -> list[ChannelRequest]:
+        req_app = self._config.profile.req_app(item.description)
+        requests = [
+            ChannelRequest(
+                dcmap=dcmap,
+                app_id=req_app.app_id if req_app is not None else None,
+                line_index=item.index,
+                start=self._services.start_protocol,
+            )
+            for dcmap in item.new
+        ]
+        for request in requests:
+            if self._requests.qsize() < MAX_WAITING_REQUESTS:
+                self._requests.put_nowait(request)
+            else:
+                request.refuse()
+        return requests
+
+    async def answer_first(
+        self, offer: SessionDescription
+    ) -> tuple[SessionDescription, list[MediaLine]]:
+        """Answer the offer of the initial INVITE; application channels in it are refused.
+
+        Raises:
+            NegotiationError: nothing of it can be taken.
+            RemoteProtocolError, SecurityError: it breaks a rule.
+        """
+        offered = self._negotiation.review(offer, dc_allowed=self._services.dc_allowed())
+        for item in offered:
+            for reason in item.refused:
+                logger.info("line=%d refused: %s", item.index, reason)
+        if offered and all(item.offered is None for item in offered):
+            why = "; ".join(reason for item in offered for reason in item.refused)
+            raise NegotiationError(f"no m= line of the offer can be taken: {why or 'all refused'}")
+        accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
+        for item in offered:
+            if item.offered is not None and item.role is LineRole.BOOTSTRAP:
+                line = await self._services.create_line(item.role, MediaIntent(kind="dc"))
+                accepted[item.index] = (line, item.new)
+        return await self._negotiation.answer(offered, offer, accepted)
