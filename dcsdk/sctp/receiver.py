@@ -1,0 +1,352 @@
+"""The receiving half: which TSNs came, how much window is left, and the SACK that says so.
+
+The hot path is :meth:`Receiver.data`: the expected TSN, no gap open. Everything else goes through
+:meth:`Receiver._take_disordered`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+
+from dcsdk.errors import ParseError
+from dcsdk.sctp.chunks import (
+    SACK_HEADER,
+    ChunkType,
+    ForwardTsn,
+    IForwardTsn,
+)
+from dcsdk.sctp.events import Event, MessageRefused
+from dcsdk.sctp.interleaving import InterleavedAssembler
+from dcsdk.sctp.parameters import CauseCode, PeerViolation
+from dcsdk.sctp.reassembly import DataAssembler
+from dcsdk.sctp.streams import MESSAGE_OVERHEAD, MID_MASK, SSN_MASK, InboundStreams
+from dcsdk.sctp.tsn import MASK, TsnRanges, unwrap
+
+_DATA = struct.Struct("!BBHLQ")
+_I_DATA = struct.Struct("!BBHLQL")
+_GAP = struct.Struct("!HH")
+
+MAX_TSN_AHEAD = 65_535
+"""A TSN further above the cumulative one cannot be reported in a SACK, so it is not taken."""
+
+MAX_GAP_RANGES = 2048
+"""Separate ranges kept above the cumulative TSN; a chunk that would make one more is dropped."""
+
+MAX_DUPLICATES = 32
+"""Duplicate TSNs reported in one SACK."""
+
+MAX_INVALID_STREAMS = 8
+"""ERROR causes for invalid streams collected between two packets."""
+
+
+class Receiver:
+    """Takes DATA or I-DATA and FORWARD TSN, delivers messages, writes SACKs.
+
+    Args:
+        initial_tsn: the peer's first TSN.
+        window: a_rwnd when everything was read, bytes.
+        max_message_size: largest message, bytes; at most ``window``.
+        stream_count: incoming ids are below this.
+        is_interleaving: the association uses I-DATA.
+        events: where messages go.
+
+    Attributes:
+        is_sack_urgent: the next SACK must not be delayed (RFC 9260 6.7).
+        refused_streams: streams whose message was too large; the owner resets them.
+        invalid_streams: ids beyond ``stream_count`` since the owner last looked.
+        duplicate_count: TSNs that came more than once, ever.
+        dropped_count: chunks thrown away for lack of room, ever.
+    """
+
+    def __init__(
+        self,
+        *,
+        initial_tsn: int,
+        window: int,
+        max_message_size: int,
+        stream_count: int,
+        is_interleaving: bool,
+        events: deque[Event],
+    ) -> None:
+        self._expected = initial_tsn  # as on the wire
+        self._cumulative = initial_tsn - 1  # never wraps; exact only after _synchronize()
+        self._ranges = TsnRanges()
+        self._is_disordered = False
+        self._is_full = False
+        self._window = window
+        self._max_message_size = max_message_size
+        self._stream_count = stream_count
+        self._events = events
+        self.streams = InboundStreams(events, MID_MASK if is_interleaving else SSN_MASK)
+        self._data = DataAssembler(self.streams, max_message_size, self._refuse)
+        self._i_data = InterleavedAssembler(self.streams, max_message_size, self._refuse)
+        self._duplicates: list[int] = []
+        self._advertised = window
+        self.is_sack_urgent = False
+        self.refused_streams: list[int] = []
+        self.invalid_streams: list[int] = []
+        self.duplicate_count = 0
+        self.dropped_count = 0
+
+    # --- window ----------------------------------------------------------------------------------
+    @property
+    def buffered(self) -> int:
+        """Bytes of window in use: unread, waiting for their turn, or incomplete."""
+        return self.streams.unread + self.streams.held + self._data.held + self._i_data.held
+
+    @property
+    def window(self) -> int:
+        """The a_rwnd to advertise, bytes.
+
+        When the application has read all there is, only incomplete messages fill the window; then
+        room for one message stays open, or they could never be completed.
+        """
+        room = max(0, self._window - self.buffered)
+        if not self.streams.unread and room < self._max_message_size:
+            return min(self._max_message_size, self._window)
+        return room
+
+    def begin_batch(self) -> None:
+        """Look at the window once for all packets of a batch.
+
+        Raises:
+            PeerViolation: incomplete messages alone are more than the window and a message.
+        """
+        buffered = self.buffered
+        self._is_full = buffered >= self._window
+        if self._is_full and not self.streams.unread:
+            if buffered >= 2 * self._window + self._max_message_size:
+                raise PeerViolation(
+                    "incomplete messages exceed every window that was advertised",
+                    code=CauseCode.OUT_OF_RESOURCE,
+                    source="RFC 9260 6.2",
+                )
+            self._is_full = False
+
+    def consumed(self, size_bytes: int, count: int) -> bool:
+        """The application read messages; tell whether the peer should hear of it at once.
+
+        The peer hears when the window it knows was small and has at least doubled (receiver side
+        silly window avoidance, RFC 9260 6.2.1).
+        """
+        self.streams.consumed(size_bytes + count * MESSAGE_OVERHEAD)
+        advertised = self._advertised
+        return advertised < self._window >> 1 and self.window >= advertised + (self._window >> 2)
+
+    # --- chunks ----------------------------------------------------------------------------------
+    def data(self, packet: bytes, position: int, end: int) -> int:
+        """Take the DATA chunk at ``position`` and return the position after it.
+
+        Raises:
+            ParseError: the chunk does not fit into the packet.
+            PeerViolation: it ends the association.
+        """
+        _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
+        stop = position + size
+        if (
+            tsn == self._expected
+            and not self._is_disordered
+            and not self._is_full
+            and 16 < size
+            and stop <= end
+            and key >> 48 < self._stream_count
+        ):
+            self._expected = (tsn + 1) & MASK
+            self._data.take(flags, key, packet[position + 16 : stop])
+            return (stop + 3) & ~3
+        if stop > end or size < 16:
+            raise ParseError(f"DATA of {size} bytes does not fit the packet", source="RFC 9260 3.2")
+        if size == 16:
+            raise _no_user_data(tsn)
+        if self._accept(tsn, key >> 48):
+            data = packet[position + 16 : stop]
+            self._take_disordered(unwrap(tsn, self._cumulative), flags, key, data)
+        return (stop + 3) & ~3
+
+    def i_data(self, packet: bytes, position: int, end: int) -> int:
+        """Take the I-DATA chunk at ``position``; see :meth:`data`."""
+        _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
+        stop = position + size
+        if (
+            tsn == self._expected
+            and not self._is_disordered
+            and not self._is_full
+            and 20 < size
+            and stop <= end
+            and key >> 48 < self._stream_count
+        ):
+            self._expected = (tsn + 1) & MASK
+            self._i_data.take(flags, key, number, packet[position + 20 : stop])
+            return (stop + 3) & ~3
+        if stop > end or size < 20:
+            raise ParseError(f"I-DATA of {size} bytes does not fit", source="RFC 8260 2.1")
+        if size == 20:
+            raise _no_user_data(tsn)
+        if self._accept(tsn, key >> 48):
+            self._mark(unwrap(tsn, self._cumulative))
+            self._i_data.take(flags, key, number, packet[position + 20 : stop])
+        return (stop + 3) & ~3
+
+    def forward_tsn(self, chunk: ForwardTsn) -> None:
+        """The peer gave messages up: move past them (RFC 3758 3.6)."""
+        target = self._forward_target(chunk.new_cumulative_tsn)
+        if target is None:
+            return
+        self._data.skip(target)
+        for stream_id, sequence in chunk.skipped:
+            if stream_id < self._stream_count:
+                self.streams.skip(stream_id, sequence)
+        self._advance_to(target)
+
+    def i_forward_tsn(self, chunk: IForwardTsn) -> None:
+        """Like :meth:`forward_tsn`, with message ids (RFC 8260 2.3.1)."""
+        target = self._forward_target(chunk.new_cumulative_tsn)
+        if target is None:
+            return
+        for stream_id, is_unordered, message_id in chunk.skipped:
+            if stream_id < self._stream_count:
+                self._i_data.skip_message(stream_id, message_id, bool(is_unordered))
+                if not is_unordered:
+                    self.streams.skip(stream_id, message_id)
+        self._advance_to(target)
+
+    def is_received(self, tsn: int) -> bool:
+        """Tell whether everything up to ``tsn`` (as on the wire) came."""
+        self._synchronize()
+        return unwrap(tsn, self._cumulative) <= self._cumulative
+
+    @property
+    def cumulative_tsn(self) -> int:
+        """The cumulative TSN as on the wire."""
+        return (self._expected - 1) & MASK
+
+    def reset_streams(self, stream_ids: tuple[int, ...]) -> None:
+        """The peer's outgoing streams begin anew (RFC 6525 5.2.2)."""
+        self._data.reset(stream_ids)
+        self._i_data.reset(stream_ids)
+        self.streams.reset(stream_ids)
+
+    def sack(self, room: int) -> bytes:
+        """Return a SACK chunk of at most ``room`` bytes, and count it as sent."""
+        self._synchronize()
+        self._advertised = self.window
+        self.is_sack_urgent = False
+        cumulative = self._cumulative & MASK
+        if not self._is_disordered and not self._duplicates:
+            return SACK_HEADER.pack(ChunkType.SACK, 0, 16, cumulative, self._advertised, 0, 0)
+        most = (room - 16) // 4
+        gaps = list(self._ranges)[:most]
+        duplicates = self._duplicates[: most - len(gaps)]
+        self._duplicates.clear()
+        parts = [
+            SACK_HEADER.pack(
+                ChunkType.SACK,
+                0,
+                16 + 4 * (len(gaps) + len(duplicates)),
+                cumulative,
+                self._advertised,
+                len(gaps),
+                len(duplicates),
+            )
+        ]
+        parts += [_GAP.pack(a - self._cumulative, b - self._cumulative) for a, b in gaps]
+        parts += [tsn.to_bytes(4, "big") for tsn in duplicates]
+        return b"".join(parts)
+
+    # --- out of order ----------------------------------------------------------------------------
+    def _synchronize(self) -> None:
+        self._cumulative = unwrap((self._expected - 1) & MASK, self._cumulative)
+
+    def _accept(self, tsn: int, stream_id: int) -> bool:
+        """Decide on a chunk off the hot path; what is not taken is reported or dropped."""
+        self._synchronize()
+        number = unwrap(tsn, self._cumulative)
+        self.is_sack_urgent = True
+        if number <= self._cumulative or number in self._ranges:
+            self.duplicate_count += 1
+            if len(self._duplicates) < MAX_DUPLICATES:
+                self._duplicates.append(tsn)
+            return False
+        ahead = number - self._cumulative
+        if (
+            ahead > MAX_TSN_AHEAD
+            or len(self._ranges) >= MAX_GAP_RANGES
+            or self._is_full
+            or (ahead > 1 and self.buffered > self._window)
+        ):
+            self.dropped_count += 1
+            return False
+        if stream_id >= self._stream_count:
+            # RFC 9260 6.5: acknowledge, report, throw away.
+            if len(self.invalid_streams) < MAX_INVALID_STREAMS:
+                self.invalid_streams.append(stream_id)
+            self._mark(number)
+            return False
+        return True
+
+    def _mark(self, number: int) -> tuple[int, int]:
+        """Record a TSN; return the range by which the cumulative TSN jumped over early ones."""
+        ranges = self._ranges
+        if number != self._cumulative + 1:
+            ranges.add(number, number)
+            self._is_disordered = True
+            return (0, -1)
+        early = (0, -1)
+        if ranges.starts and ranges.starts[0] == number + 1:
+            early = (number + 1, ranges.ends[0])
+            number = ranges.ends[0]
+            ranges.remove_through(number)
+        self._cumulative = number
+        self._expected = (number + 1) & MASK
+        self._is_disordered = bool(ranges.starts)
+        return early
+
+    def _take_disordered(self, number: int, flags: int, key: int, data: bytes) -> None:
+        if number != self._cumulative + 1:
+            self._mark(number)
+            self._data.take_early(number, flags, key, data)
+            return
+        first, last = self._mark(number)
+        self._data.take(flags, key, data)
+        self._data.absorb(first, last)
+
+    def _forward_target(self, wire: int) -> int | None:
+        self._synchronize()
+        self.is_sack_urgent = True
+        target = unwrap(wire, self._cumulative)
+        if target <= self._cumulative:
+            return None
+        if target - self._cumulative > MAX_TSN_AHEAD:
+            raise PeerViolation(
+                f"FORWARD TSN jumps over {target - self._cumulative} TSNs", source="RFC 3758 3.6"
+            )
+        return target
+
+    def _advance_to(self, target: int) -> None:
+        ranges = self._ranges
+        ranges.remove_through(target)
+        first, last = 0, -1
+        if ranges.starts and ranges.starts[0] == target + 1:
+            first, last = target + 1, ranges.ends[0]
+            target = last
+            ranges.remove_through(target)
+        self._cumulative = target
+        self._expected = (target + 1) & MASK
+        self._is_disordered = bool(ranges.starts)
+        self._data.absorb(first, last)
+
+    def _refuse(self, stream_id: int, size_bytes: int) -> None:
+        if self.streams.is_refusing(stream_id):
+            return
+        self.streams.refuse(stream_id)
+        self.refused_streams.append(stream_id)
+        self._events.append(MessageRefused(stream_id, size_bytes))
+
+
+def _no_user_data(tsn: int) -> PeerViolation:
+    return PeerViolation(
+        f"chunk with TSN {tsn} holds no data", code=CauseCode.NO_USER_DATA, source="RFC 9260 6.2"
+    )
+
+

@@ -1,0 +1,116 @@
+"""When to retransmit: the round-trip estimate, the time-out, and RACK's judgement of loss."""
+
+from __future__ import annotations
+
+CLOCK_GRANULARITY_S = 0.001
+RTO_ALPHA = 1 / 8
+RTO_BETA = 1 / 4
+DUPLICATE_THRESHOLD = 3
+"""Misses after which a hole is a loss at once, while no reordering was seen (RFC 9260 7.2.4)."""
+MAX_REORDERING_STEPS = 16
+MIN_PROBE_TIMEOUT_S = 0.01
+
+
+class RoundTrip:
+    """Smoothed round trip and retransmission time-out (RFC 9260 6.3.1).
+
+    Args:
+        initial_s: time-out before the first sample.
+        minimum_s: lower bound.
+        maximum_s: upper bound.
+
+    Attributes:
+        smoothed_s: SRTT, 0 before the first sample.
+        variation_s: RTTVAR.
+        minimum_s: least sample ever, 0 before the first.
+        latest_s: last sample.
+        timeout_s: RTO, doubled by every expiry until a new sample comes.
+    """
+
+    __slots__ = ("_high", "_low", "latest_s", "minimum_s", "smoothed_s", "timeout_s", "variation_s")
+
+    def __init__(self, initial_s: float, minimum_s: float, maximum_s: float) -> None:
+        self._low = minimum_s
+        self._high = maximum_s
+        self.smoothed_s = 0.0
+        self.variation_s = 0.0
+        self.minimum_s = 0.0
+        self.latest_s = 0.0
+        self.timeout_s = initial_s
+
+    def sample(self, rtt_s: float) -> None:
+        """Take one measurement of a packet sent only once (Karn's rule, RFC 9260 6.3.1 C5)."""
+        if rtt_s < 0:
+            return
+        self.latest_s = rtt_s
+        if self.smoothed_s == 0.0:
+            self.smoothed_s = rtt_s or CLOCK_GRANULARITY_S / 1000
+            self.variation_s = rtt_s / 2
+            self.minimum_s = rtt_s
+        else:
+            deviation = abs(self.smoothed_s - rtt_s)
+            self.variation_s += RTO_BETA * (deviation - self.variation_s)
+            self.smoothed_s += RTO_ALPHA * (rtt_s - self.smoothed_s)
+            if rtt_s < self.minimum_s:
+                self.minimum_s = rtt_s
+        timeout = self.smoothed_s + max(4 * self.variation_s, CLOCK_GRANULARITY_S)
+        self.timeout_s = min(max(timeout, self._low), self._high)
+
+    def back_off(self) -> None:
+        """Double the time-out after an expiry (RFC 9260 6.3.3 E2)."""
+        self.timeout_s = min(self.timeout_s * 2, self._high)
+
+    def probe_timeout_s(self, ack_delay_s: float) -> float:
+        """Return how long to wait for an acknowledgement before a tail-loss probe.
+
+        Args:
+            ack_delay_s: what the peer may delay when a single packet is in flight, else 0.
+
+        Source: RFC 8985 7.2.
+        """
+        if self.smoothed_s == 0.0:
+            return self.timeout_s
+        wait = 2 * self.smoothed_s + ack_delay_s + CLOCK_GRANULARITY_S
+        return min(max(wait, MIN_PROBE_TIMEOUT_S), self.timeout_s)
+
+
+class Rack:
+    """Time-based loss detection: a packet is lost when one sent later has arrived (RFC 8985).
+
+    Attributes:
+        newest_sent_s: when the most recently sent packet that arrived was sent.
+        newest_tsn: its TSN, which breaks ties between packets of one batch.
+        is_reordering_seen: packets overtake each other on this path.
+    """
+
+    __slots__ = ("_steps", "is_reordering_seen", "newest_sent_s", "newest_tsn")
+
+    def __init__(self) -> None:
+        self.newest_sent_s = -1.0
+        self.newest_tsn = -1
+        self.is_reordering_seen = False
+        self._steps = 1
+
+    def arrived(self, sent_s: float, tsn: int) -> None:
+        """A packet sent at ``sent_s`` was acknowledged."""
+        if (sent_s, tsn) > (self.newest_sent_s, self.newest_tsn):
+            self.newest_sent_s, self.newest_tsn = sent_s, tsn
+
+    def reordering_seen(self) -> None:
+        """An old hole was filled by its first transmission."""
+        self.is_reordering_seen = True
+
+    def spurious_retransmission(self) -> None:
+        """The peer reported a duplicate: wait longer (RFC 8985 6.2 step 4)."""
+        self._steps = min(self._steps + 1, MAX_REORDERING_STEPS)
+
+    def reordering_window_s(self, round_trip: RoundTrip, *, is_certain: bool) -> float:
+        """Return how long an overtaken packet may still be under way.
+
+        Args:
+            round_trip: the estimate.
+            is_certain: enough later packets arrived, or recovery is under way already.
+        """
+        if not self.is_reordering_seen and is_certain:
+            return 0.0
+        return min(round_trip.minimum_s / 4 * self._steps, round_trip.smoothed_s)
