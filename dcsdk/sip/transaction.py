@@ -89,7 +89,8 @@ class _Entry(Generic[FlowT]):
 class TransactionLayer(Generic[FlowT]):
     """All transactions of one SIP element.
 
-    After each call that changes it, take everything from ``poll_transmit`` and ``poll_event``.
+    After each call that changes it, take everything from ``poll_transmit``, ``poll_event`` and
+    ``poll_ended``.
 
     Args:
         entropy: random bytes for To tags.
@@ -118,6 +119,7 @@ class TransactionLayer(Generic[FlowT]):
         self._sequence = itertools.count()
         self._transmits: deque[tuple[Request | Response, FlowT]] = deque()
         self._events: deque[LayerEvent[FlowT]] = deque()
+        self._ended: deque[ClientTx | ServerTx] = deque()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -221,6 +223,16 @@ class TransactionLayer(Generic[FlowT]):
                 transaction.terminate()
             self._settle(entry, now)
 
+    def send_failed(self, message: Request | Response, error: DcsdkError, *, now: float) -> None:
+        """A message could not be sent. A request's transaction fails (RFC 3261 17.1.4)."""
+        entry = self._entries.get(client_key(message)) if isinstance(message, Request) else None
+        if entry is None:
+            return  # a response or an ACK: the peer's retransmissions and our timers take over
+        transaction = entry.transaction
+        if isinstance(transaction, InviteClientTransaction | NonInviteClientTransaction):
+            transaction.fail(error)
+            self._settle(entry, now)
+
     # --- output ----------------------------------------------------------------------------------
     def next_timer(self) -> float | None:
         """When ``handle_timer`` wants to be called."""
@@ -235,6 +247,10 @@ class TransactionLayer(Generic[FlowT]):
     def poll_event(self) -> LayerEvent[FlowT] | None:
         """The next event, or ``None``."""
         return self._events.popleft() if self._events else None
+
+    def poll_ended(self) -> ClientTx | ServerTx | None:
+        """The next transaction that is over, or ``None``; to be asked after the events."""
+        return self._ended.popleft() if self._ended else None
 
     # --- inside ----------------------------------------------------------------------------------
     def _receive_response(self, response: Response, flow: FlowT, now: float) -> None:
@@ -361,6 +377,7 @@ class TransactionLayer(Generic[FlowT]):
 
     def _remove(self, entry: _Entry[FlowT]) -> None:
         entry.deadline = None
+        self._ended.append(entry.transaction)
         self._entries.pop(entry.transaction.key, None)
         if entry.ack_key is not None:
             self._awaiting_ack.pop(entry.ack_key, None)
