@@ -233,7 +233,7 @@ class SipEndpoint:
             client.fail(error)
         for server in list(self._servers.values()):
             server.acknowledged(error)
-            server.cancelled.set()
+            server.cancel()
         await self._tasks.aclose()
         await self._transport.aclose()
         self._clients.clear()
@@ -324,7 +324,7 @@ class SipEndpoint:
         elif isinstance(event, RequestArrived):
             self._request_arrived(event.request, event.flow, event.transaction)
         elif isinstance(event, Cancelled):
-            self._servers[event.transaction].cancelled.set()
+            self._servers[event.transaction].cancel()
         elif isinstance(event, ServerUpdate):
             self._update_server(event)
         elif self._on_stray_response is not None:
@@ -353,7 +353,7 @@ class SipEndpoint:
         else:
             logger.info("sip=%s %s: %s", self._name, server.request.method, update.event)
             server.acknowledged(OperationTimeout("no ACK in 64*T1", source="RFC 3261 13.3.1.4"))
-            server.cancelled.set()
+            server.cancel()
 
     def _request_arrived(self, request: Request, flow: Flow, machine: ServerTx | None) -> None:
         incoming = IncomingRequest(self, request, flow, machine)

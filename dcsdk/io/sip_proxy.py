@@ -5,12 +5,11 @@ Source: RFC 3261 16.6 to 16.10.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from dcsdk.errors import DcsdkError, LocalProtocolError, OperationTimeout, RemoteProtocolError
-from dcsdk.io.sip_endpoint import ClientTransaction, IncomingRequest, SipEndpoint
+from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint
 from dcsdk.io.sip_transport import Flow
 from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import without_top_via
@@ -55,7 +54,7 @@ async def relay(
         raise LocalProtocolError("an ACK is forwarded without a transaction")
     transaction = endpoint.send(request, flow)
     transaction.on_more_success = lambda response: _pass_back(incoming, response, change)
-    watch = asyncio.ensure_future(_propagate_cancel(incoming, transaction))
+    incoming.when_cancelled(transaction.cancel)
     try:
         async for response in transaction:
             if response.status == 100:
@@ -68,14 +67,8 @@ async def relay(
         logger.info("proxy: %s to %s failed: %s", request.method, flow.remote, exc)
         return _answer_for(incoming, exc)
     finally:
-        watch.cancel()
         if not transaction.is_done:
             transaction.cancel()
-
-
-async def _propagate_cancel(incoming: IncomingRequest, transaction: ClientTransaction) -> None:
-    await incoming.cancelled.wait()
-    transaction.cancel()
 
 
 def _pass_back(

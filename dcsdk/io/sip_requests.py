@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Self
 
 from dcsdk.errors import DcsdkError, LocalProtocolError, TransportError
 from dcsdk.io.sip_flow import Flow
@@ -38,7 +38,7 @@ class ClientTransaction:
     def __init__(self, endpoint: SipEndpoint, request: Request, flow: Flow) -> None:
         self.request = request
         self.flow = flow
-        self.on_more_success: Callable[[Response], None] | None = None
+        self.on_more_success: Callable[[Response], object] | None = None
         self.machine: ClientTx | None = None
         self._endpoint = endpoint
         self._responses: deque[Response] = deque()
@@ -50,20 +50,18 @@ class ClientTransaction:
         """A final response or an error is there."""
         return self._outcome is not None
 
-    async def responses(self) -> AsyncIterator[Response]:
-        """Iterate over the responses; a second iteration gives what the first left."""
-        while True:
-            while self._responses:
-                yield self._responses.popleft()
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Response:
+        while not self._responses:
             if isinstance(self._outcome, DcsdkError):
                 raise self._outcome
             if self._outcome is not None:
-                return
+                raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
-
-    def __aiter__(self) -> AsyncIterator[Response]:
-        return self.responses()
+        return self._responses.popleft()
 
     async def final(self) -> Response:
         """Wait for the final response; provisional ones are passed over.
@@ -124,6 +122,7 @@ class IncomingRequest:
         self._endpoint = endpoint
         self._machine = machine
         self._ack: asyncio.Future[Request] | None = None
+        self._on_cancelled: Callable[[], None] | None = None
 
     @property
     def is_answered(self) -> bool:
@@ -184,6 +183,19 @@ class IncomingRequest:
         self._ack = asyncio.get_running_loop().create_future()
         self._endpoint.respond_until_acked(self._machine, response)
         return await asyncio.shield(self._ack)
+
+    def when_cancelled(self, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when ``cancelled`` gets set; at once when it is set already."""
+        self._on_cancelled = callback
+        if self.cancelled.is_set():
+            callback()
+
+    def cancel(self) -> None:
+        """Take from the transaction layer that nobody wants the answer any more."""
+        if not self.cancelled.is_set():
+            self.cancelled.set()
+            if self._on_cancelled is not None:
+                self._on_cancelled()
 
     def acknowledged(self, outcome: Request | DcsdkError) -> None:
         """Take the ACK, or why there is none, from the transaction layer."""
