@@ -50,6 +50,7 @@ To Unsupported User-Agent Via Warning WWW-Authenticate
 
 _CANONICAL = {name.lower(): name for name in _FULL_NAMES} | COMPACT_FORMS
 _KEYS = {spelling: name.lower() for spelling, name in _CANONICAL.items()}
+_SPELLINGS = _CANONICAL | {name: name for name in _FULL_NAMES}
 _FORBIDDEN = re.compile(r"[\r\n\x00]")
 _LOWER = {name: name.lower() for name in _FULL_NAMES}
 _LOWER |= {letter.upper(): name.lower() for letter, name in COMPACT_FORMS.items()}
@@ -67,7 +68,8 @@ def header_key(name: str) -> str:
 
 def canonical_name(name: str) -> str:
     """Return the usual spelling of a known name; compact forms become long, others stay."""
-    return _CANONICAL.get(name.lower(), name)
+    known = _SPELLINGS.get(name)
+    return _CANONICAL.get(name.lower(), name) if known is None else known
 
 
 class Headers:
@@ -101,7 +103,7 @@ class Headers:
         """Take lines that a parser has already checked; names in canonical spelling."""
         headers = cls()
         headers._items = items
-        headers._keys = [header_key(name) for name, _ in items]
+        headers._keys = [_LOWER.get(name) or header_key(name) for name, _ in items]
         return headers
 
     # --- reading ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 
 from dcsdk.errors import ConfigError, LocalProtocolError, ParseError
-from dcsdk.sip.grammar import is_token
+from dcsdk.sip.grammar import TOKEN_TEXT, is_token
 from dcsdk.sip.headers import Headers, canonical_name
 from dcsdk.sip.message import Request, Response
 from dcsdk.sip.uri import OpaqueUri, Uri, parse_uri
@@ -51,6 +51,7 @@ _STATUS_LINE = re.compile(r"SIP/2\.0 ([1-6][0-9]{2}) ([^\r\n\x00]*)", re.IGNOREC
 _VERSION = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _BAD_BYTE = re.compile(rb"[\r\n\x00]")
+_HEADER_LINE = re.compile(rf"({TOKEN_TEXT})[ \t]*:(.*)", re.DOTALL)
 _TRANSACTION_HEADERS = ("Via", "From", "To", "Call-ID", "CSeq")
 _SINGLE_HEADERS = ("From", "To", "Call-ID", "CSeq", "Max-Forwards", "Content-Type")
 
@@ -139,17 +140,9 @@ def parse_head(head: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> Request | 
     if b"\r\n " in head or b"\r\n\t" in head:
         head = _FOLD.sub(b" ", head)
     lines = head[:-4].split(b"\r\n")
-    problem: MessageError | None = None
-    if len(lines) - 1 > limits.max_headers:
-        problem = MessageError(f"more than {limits.max_headers} headers", status=513)
-        lines = lines[: limits.max_headers + 1]
-    items: list[tuple[str, str]] = []
-    for line in lines[1:]:
-        try:
-            items.append(_parse_line(line, limits))
-        except MessageError as exc:
-            problem = problem or exc
-    message = _parse_start_line(_decode(lines[0], limits), Headers.from_parsed(items))
+    start_line = _decode(lines[0], limits)
+    items, problem = _parse_lines(lines, limits)
+    message = _parse_start_line(start_line, Headers.from_parsed(items))
     if problem is not None:
         raise _refuse(message, str(problem), status=problem.status)
     _check(message)
@@ -184,12 +177,26 @@ def _decode(line: bytes, limits: ParserLimits) -> str:
         raise MessageError("a header is not UTF-8", source="RFC 3261 7.3.1") from exc
 
 
-def _parse_line(line: bytes, limits: ParserLimits) -> tuple[str, str]:
-    name, colon, value = _decode(line, limits).partition(":")
-    name = name.rstrip(" \t")
-    if not colon or not is_token(name):
-        raise MessageError("not a header line", source="RFC 3261 7.3.1")
-    return canonical_name(name), value.strip(" \t")
+def _parse_lines(
+    lines: list[bytes], limits: ParserLimits
+) -> tuple[list[tuple[str, str]], MessageError | None]:
+    """Read what follows the start line: what can be read, and the first thing that cannot."""
+    problem: MessageError | None = None
+    if len(lines) - 1 > limits.max_headers:
+        problem = MessageError(f"more than {limits.max_headers} headers", status=513)
+        lines = lines[: limits.max_headers + 1]
+    items: list[tuple[str, str]] = []
+    for line in lines[1:]:
+        try:
+            match = _HEADER_LINE.fullmatch(_decode(line, limits))
+            if match is None:
+                raise MessageError("not a header line", source="RFC 3261 7.3.1")
+        except MessageError as exc:
+            problem = problem or exc
+            continue
+        name, value = match.groups()
+        items.append((canonical_name(name), value.strip(" \t")))
+    return items, problem
 
 
 def _parse_start_line(line: str, headers: Headers) -> Request | Response:
