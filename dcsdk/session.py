@@ -65,12 +65,13 @@ class Session:
 
     Attributes:
         bootstrap: the application list and mini-apps of the own network.
+        negotiation: the m-lines; the client fills them for the first offer.
     """
 
     def __init__(self, services: SessionServices, negotiation: Negotiation) -> None:
         self._services = services
         self._config = services.config
-        self._negotiation = negotiation
+        self.negotiation = negotiation
         self._dialog: SignallingDialog | None = None
         self._tasks = TaskSet("session")
         self._negotiating = asyncio.Lock()
@@ -116,7 +117,7 @@ class Session:
                 stream_ids=tuple(sorted(line.channels)),
                 security=line.report,
             )
-            for index, line in enumerate(self._negotiation.lines)
+            for index, line in enumerate(self.negotiation.lines)
             if isinstance(line, MediaLine) and line.is_agreed and not line.is_closed
         )
 
@@ -124,18 +125,22 @@ class Session:
         return Bootstrap(line, http=self._services.http, provider=self._services.provider)
 
     # --- life, driven by the client -----------------------------------------------------------
-    async def begin(self, dialog: SignallingDialog, fresh: Sequence[MediaLine]) -> None:
-        """Take the dialog over and bring the agreed lines up.
+    def adopt(self, dialog: SignallingDialog) -> None:
+        """Take over the dialog; from now on closing the session ends it."""
+        self._dialog = dialog
+        self._tasks.start(self._watch_dialog(dialog), name="dialog")
+
+    async def begin(self, fresh: Sequence[MediaLine]) -> None:
+        """Bring the lines up that the first offer and answer agreed, then serve re-offers.
 
         Raises:
             SecurityError, TransportError, OperationTimeout: a line did not come up.
         """
-        self._dialog = dialog
+        dialog = self._require_dialog()
         bootstrap = [line for line in fresh if line.role is LineRole.BOOTSTRAP]
         self.bootstrap = self._bootstrap(bootstrap[0] if bootstrap else None)
-        self._tasks.start(self._watch_dialog(dialog), name="dialog")
-        self._tasks.start(self._serve_reoffers(dialog), name="re-offers")
         await self._bring_up(fresh)
+        self._tasks.start(self._serve_reoffers(dialog), name="re-offers")
 
     async def _bring_up(self, fresh: Sequence[MediaLine]) -> None:
         for line in fresh:
@@ -143,7 +148,7 @@ class Session:
             line.set_asserted_identity(self.asserted_identity)
         for line in fresh:
             await line.association.wait_established(self._config.media_timeout_s)
-            index = self._negotiation.lines.index(line)
+            index = self.negotiation.lines.index(line)
             self._services.on_event(
                 StreamSecured(call_id=self.call_id, line=index, report=line.report)
             )
@@ -185,7 +190,7 @@ class Session:
         self._ended.set_result(reason)
         self._requests.put_nowait(None)
         await asyncio.gather(
-            *(line.close(self._config.close_timeout_s) for line in self._negotiation.media_lines)
+            *(line.close(self._config.close_timeout_s) for line in self.negotiation.media_lines)
         )
         if self._dialog is not None:
             self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
@@ -261,7 +266,7 @@ class Session:
         return self._services.start_protocol(channel, is_opener=True)
 
     def _next_stream_id(self) -> int:
-        used = {stream_id for line in self._negotiation.media_lines for stream_id in line.channels}
+        used = {stream_id for line in self.negotiation.media_lines for stream_id in line.channels}
         stream_id = self._config.profile.first_application_stream_id
         while stream_id in used:
             stream_id += 1
@@ -271,7 +276,7 @@ class Session:
         self, req_app: ReqApp | None, pinned_fingerprint: Fingerprint | None
     ) -> MediaLine:
         app_id = req_app.app_id if req_app is not None else None
-        for line in self._negotiation.media_lines:
+        for line in self.negotiation.media_lines:
             bound_to = line.req_app.app_id if line.req_app is not None else None
             is_usable = line.role is LineRole.APPLICATION and not line.is_closed
             if is_usable and bound_to == app_id and pinned_fingerprint is None:
@@ -282,21 +287,21 @@ class Session:
         return await self._services.create_line(LineRole.APPLICATION, intent, req_app=req_app)
 
     def _check_room_for_a_line(self) -> None:
-        alive = [line for line in self._negotiation.media_lines if not line.is_closed]
+        alive = [line for line in self.negotiation.media_lines if not line.is_closed]
         if len(alive) >= self._config.profile.max_associations:
             raise LocalProtocolError(f"the session has {len(alive)} associations already (D15)")
 
     async def _reoffer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> None:
         dialog = self._require_dialog()
         try:
-            offer = await self._negotiation.offer(changes)
+            offer = await self.negotiation.offer(changes)
             answer = await dialog.reoffer(offer, timeout_s=self._config.call_timeout_s)
         except BaseException:
-            for line in self._negotiation.forget_offer(changes):
+            for line in self.negotiation.forget_offer(changes):
                 await line.close(self._config.close_timeout_s)
             raise
         try:
-            await self._bring_up(await self._negotiation.take_answer(answer, changes))
+            await self._bring_up(await self.negotiation.take_answer(answer, changes))
         except BaseException as exc:
             await self._withdraw(dialog, changes, exc)
             raise
@@ -311,9 +316,9 @@ class Session:
         if isinstance(error, asyncio.CancelledError) or self._ended.done():
             return
         try:
-            offer = await self._negotiation.offer({})
+            offer = await self.negotiation.offer({})
             answer = await dialog.reoffer(offer, timeout_s=self._config.close_timeout_s)
-            await self._negotiation.take_answer(answer, {})
+            await self.negotiation.take_answer(answer, {})
         except DcsdkError as exc:
             logger.warning("call=%s the peer was not told: %s", self.call_id, exc)
 
@@ -333,11 +338,9 @@ class Session:
         requests: list[ChannelRequest] = []
         created: list[MediaLine] = []
         try:
-            offered = self._negotiation.review(
-                reoffer.offer, dc_allowed=self._services.dc_allowed()
-            )
+            offered = self.negotiation.review(reoffer.offer, dc_allowed=self._services.dc_allowed())
             accepted = await self._decide(offered, requests, created)
-            answer, fresh = await self._negotiation.answer(offered, reoffer.offer, accepted)
+            answer, fresh = await self.negotiation.answer(offered, reoffer.offer, accepted)
             await reoffer.accept(answer)
         except DcsdkError as exc:
             logger.warning("call=%s re-offer refused: %s", self.call_id, exc)
@@ -430,7 +433,7 @@ class Session:
             NegotiationError: nothing of it can be taken.
             RemoteProtocolError, SecurityError: it breaks a rule.
         """
-        offered = self._negotiation.review(offer, dc_allowed=self._services.dc_allowed())
+        offered = self.negotiation.review(offer, dc_allowed=self._services.dc_allowed())
         for item in offered:
             for reason in item.refused:
                 logger.info("line=%d refused: %s", item.index, reason)
@@ -442,4 +445,4 @@ class Session:
             if item.offered is not None and item.role is LineRole.BOOTSTRAP:
                 line = await self._services.create_line(item.role, MediaIntent(kind="dc"))
                 accepted[item.index] = (line, item.new)
-        return await self._negotiation.answer(offered, offer, accepted)
+        return await self.negotiation.answer(offered, offer, accepted)
