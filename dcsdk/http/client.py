@@ -140,6 +140,8 @@ class HttpClientFraming:
             RemoteProtocolError: bad framing, a limit exceeded, or bytes nobody asked for.
         """
         self._timer.touch(now)
+        if not data:  # an empty message adds nothing; to h11 it would be the end
+            return
         try:
             with peer_errors():
                 self._receive(data)

@@ -212,6 +212,8 @@ class HttpServerFraming:
         if self._reads(_Reading.FAILED):
             raise ParseError("HTTP bytes after an error")
         if self._reads(_Reading.BODY):
+            if not data:  # an empty message adds nothing; to h11 it would be the end
+                return
             self._connection.receive_data(data)
             self._read_events()
             return

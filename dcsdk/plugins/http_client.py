@@ -15,6 +15,7 @@ from dcsdk.errors import (
     DcsdkError,
     LocalProtocolError,
     OperationTimeout,
+    PeerUnreachable,
     RemoteProtocolError,
 )
 from dcsdk.http import (
@@ -68,6 +69,12 @@ class HttpChannelClosed(ChannelClosed, httpx2.ReadError):
     _request: httpx2.Request | None = None
 
 
+class HttpPeerUnreachable(PeerUnreachable, httpx2.ReadError):
+    """The peer stopped answering."""
+
+    _request: httpx2.Request | None = None
+
+
 @contextmanager
 def _httpx_errors() -> Iterator[None]:
     """Raise errors that are dcsdk's and httpx2's at once, so that either ``except`` works."""
@@ -79,6 +86,8 @@ def _httpx_errors() -> Iterator[None]:
         raise HttpFramingError(str(exc)) from exc
     except OperationTimeout as exc:
         raise HttpTimeout(str(exc)) from exc
+    except PeerUnreachable as exc:
+        raise HttpPeerUnreachable(str(exc)) from exc
     except ChannelClosed as exc:
         raise HttpChannelClosed(str(exc)) from exc
     except LocalProtocolError as exc:

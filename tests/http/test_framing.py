@@ -349,6 +349,16 @@ def test_limits_that_cannot_work_are_refused() -> None:
             HttpLimits(**values)  # type: ignore[arg-type]
 
 
+def test_empty_messages_add_nothing() -> None:
+    client, server = asking_client(), HttpServerFraming()
+    client.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", now=0)
+    server.receive(b"PUT / HTTP/1.1\r\nContent-Length: 2\r\n\r\n", now=0)
+    for machine in (client, server):
+        machine.receive(b"", now=0)
+        machine.receive(b"ok", now=0)
+        assert body_of(events(machine)) == b"ok"
+
+
 def test_bytes_nobody_asked_for_are_refused() -> None:
     with pytest.raises(RemoteProtocolError):
         HttpClientFraming().receive(b"HTTP/1.1 200 OK\r\n\r\n", now=0)

@@ -16,6 +16,7 @@ from dcsdk.errors import (
     DcsdkError,
     LocalProtocolError,
     OperationTimeout,
+    PeerUnreachable,
     RemoteProtocolError,
 )
 from dcsdk.http import APPLICATION_LIMITS, BOOTSTRAP_LIMITS, HttpLimits
@@ -411,6 +412,19 @@ async def test_closing_is_idempotent_and_wakes_an_upload() -> None:
         await task
     with pytest.raises(RuntimeError):
         await channel.client.get("/")
+
+
+async def test_a_peer_that_vanishes_is_told_apart() -> None:
+    near, _ = memory_channel_pair()
+
+    async def gone() -> bytes:
+        raise PeerUnreachable("no answer")
+
+    near.receive = gone  # type: ignore[method-assign]
+    async with HttpChannel(near) as channel:
+        with pytest.raises(PeerUnreachable) as caught:
+            await channel.client.get("/")
+        assert isinstance(caught.value, httpx2.NetworkError)
 
 
 async def test_a_channel_that_closes_within_a_request_is_an_error() -> None:
