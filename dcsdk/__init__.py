@@ -1,3 +1,102 @@
 """UE-side SDK for IMS media-plane security and IMS/WebRTC data channels (TS 33.328 Rel-18)."""
 
 from __future__ import annotations
+
+from dcsdk.bootstrap import Bootstrap
+from dcsdk.call_media import DataChannels
+from dcsdk.capabilities import Capabilities
+from dcsdk.channel import ChannelState, DataChannel
+from dcsdk.channel_request import ChannelRequest
+from dcsdk.client import Client, IncomingCall, Registration
+from dcsdk.config import ClientConfig
+from dcsdk.errors import (
+    CallRejected,
+    ChannelClosed,
+    ConfigError,
+    DcsdkError,
+    DowngradeRefused,
+    FingerprintMismatch,
+    LocalProtocolError,
+    MessageTooLarge,
+    NegotiationError,
+    OperationTimeout,
+    ParseError,
+    PeerUnreachable,
+    ProtocolError,
+    RegistrationFailed,
+    RemoteProtocolError,
+    SecurityError,
+    SignallingError,
+    TransportError,
+    UnsupportedByNetwork,
+    UnsupportedByPeer,
+)
+from dcsdk.events import (
+    Event,
+    RegistrationChanged,
+    RegistrationLost,
+    SessionEnded,
+    StreamClosed,
+    StreamSecured,
+)
+from dcsdk.hookspecs import hookimpl
+from dcsdk.ims.mini_app import MiniApp
+from dcsdk.ims.profile import ImsProfile
+from dcsdk.interfaces import AppEntry
+from dcsdk.media_line import LineRole
+from dcsdk.registry import Registry
+from dcsdk.sdp.fingerprint import Fingerprint
+from dcsdk.security import Secret, SecurityReport, SecurityScope, SignallingSecurity
+from dcsdk.session import Session, Stream
+
+__all__ = [
+    "AppEntry",
+    "Bootstrap",
+    "CallRejected",
+    "Capabilities",
+    "ChannelClosed",
+    "ChannelRequest",
+    "ChannelState",
+    "Client",
+    "ClientConfig",
+    "ConfigError",
+    "DataChannel",
+    "DataChannels",
+    "DcsdkError",
+    "DowngradeRefused",
+    "Event",
+    "Fingerprint",
+    "FingerprintMismatch",
+    "ImsProfile",
+    "IncomingCall",
+    "LineRole",
+    "LocalProtocolError",
+    "MessageTooLarge",
+    "MiniApp",
+    "NegotiationError",
+    "OperationTimeout",
+    "ParseError",
+    "PeerUnreachable",
+    "ProtocolError",
+    "Registration",
+    "RegistrationChanged",
+    "RegistrationFailed",
+    "RegistrationLost",
+    "Registry",
+    "RemoteProtocolError",
+    "Secret",
+    "SecurityError",
+    "SecurityReport",
+    "SecurityScope",
+    "Session",
+    "SessionEnded",
+    "SignallingError",
+    "SignallingSecurity",
+    "Stream",
+    "StreamClosed",
+    "StreamSecured",
+    "TransportError",
+    "UnsupportedByNetwork",
+    "UnsupportedByPeer",
+    "hookimpl",
+]

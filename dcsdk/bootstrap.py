@@ -1,4 +1,4 @@
-"""The bootstrap channels of a session: the application list and the mini-apps (TS 23.228 AC.7.1)."""
+"""The bootstrap channels of a session: application list and mini-apps (TS 23.228 AC.7.1)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Bootstrap:
             return known
         if response.status_code != 200:
             raise NegotiationError(f"app {app.app_id} came with status {response.status_code}")
-        return MiniApp(
+        return MiniApp.from_response(
             app_id=app.app_id,
             content_type=response.headers.get("content-type", ""),
             body=response.content,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import TracebackType
 from typing import Any, Self
 
@@ -154,7 +154,7 @@ class Client:
         self._resources = ExitStack()
         keylog: Callable[[bytes], None] | None = None
         if config.keylog is not None:
-            keylog = self._resources.enter_context(KeyLog(config.keylog))
+            keylog = self._resources.enter_context(closing(KeyLog(config.keylog)))
         self._engine_config = EngineConfig(
             handshake_timeout_s=config.media_timeout_s,
             max_channels=config.profile.max_channels,

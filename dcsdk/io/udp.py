@@ -69,6 +69,7 @@ class UdpPath(DatagramPath):
         self.bytes_sent = self.bytes_received = self.send_calls = self.receive_calls = 0
         name = sock.getsockname()
         self._local: Address = (name[0], name[1])
+        self._loop.add_reader(sock.fileno(), self._readable)
 
     @classmethod
     def bind(cls, host: str, port: int = 0, *, use_gso: bool = True, use_gro: bool = True) -> Self:
@@ -116,11 +117,8 @@ class UdpPath(DatagramPath):
         return self._is_gro
 
     def attach(self, receiver: DatagramReceiver) -> None:
-        """Begin to receive."""
-        if self._is_closed:
-            raise TransportError("the path is closed")
+        """Say who takes what comes from the remote end."""
         self._receiver = receiver
-        self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def set_remote(self, address: Address) -> None:
         """Connect the socket, which also lets ICMP errors reach us.

@@ -40,7 +40,6 @@ class DtlsContext:
     def __init__(
         self, certificate: Certificate, *, keylog: Callable[[bytes], None] | None = None
     ) -> None:
-        self.certificate = certificate
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS1_2)
         context.set_options(
