@@ -176,10 +176,21 @@ class SipEndpoint:
         )
 
     # --- our requests ----------------------------------------------------------------------------
-    def send(self, request: Request, flow: Flow) -> ClientTransaction:
+    def send(
+        self,
+        request: Request,
+        flow: Flow,
+        *,
+        on_success: Callable[[Response], object] | None = None,
+    ) -> ClientTransaction:
         """Send a request in a new transaction. Our Via is put on top of a copy.
 
         That it cannot be sent is told by ``final`` and the iteration, like every other outcome.
+
+        Args:
+            request: without our Via.
+            flow: where to.
+            on_success: see :class:`ClientTransaction`.
 
         Raises:
             LocalProtocolError: an ACK, or too many transactions.
@@ -189,6 +200,7 @@ class SipEndpoint:
             raise ChannelClosed("the SIP endpoint is closed")
         request = self._with_via(request, flow)
         handle = ClientTransaction(self, request, flow)
+        handle.on_success = on_success
         machine = self._layer.request(
             request, flow=flow, is_reliable=flow.is_reliable, now=self._loop.time()
         )
@@ -324,7 +336,8 @@ class SipEndpoint:
         elif isinstance(event, RequestArrived):
             self._request_arrived(event.request, event.flow, event.transaction)
         elif isinstance(event, Cancelled):
-            self._servers[event.transaction].cancel()
+            if (server := self._servers.get(event.transaction)) is not None:
+                server.cancel()
         elif isinstance(event, ServerUpdate):
             self._update_server(event)
         elif self._on_stray_response is not None:

@@ -34,8 +34,8 @@ async def relay(
     """Pass a request on and its responses back, until the final one.
 
     CANCEL goes on downstream, 100 stays here, each 2xx to an INVITE is passed back even after
-    this returned. A next hop that does not answer becomes 408, one that cannot be reached 503 ->
-    500 (16.7 item 6, 16.9).
+    this returned. A next hop that does not answer becomes 408, one that cannot be reached 500
+    (16.7 item 6, 16.8, 16.9).
 
     Args:
         endpoint: sends the request.
@@ -45,23 +45,23 @@ async def relay(
         change: what to do to each response before it goes back, our Via gone already.
 
     Returns:
-        the final response as it went back, or ``None`` when the caller is gone.
+        the final response, or ``None`` when the caller is gone.
 
     Raises:
         LocalProtocolError: an ACK; use :meth:`SipEndpoint.forward` for the ACK of a 2xx.
     """
     if request.method == "ACK":
         raise LocalProtocolError("an ACK is forwarded without a transaction")
-    transaction = endpoint.send(request, flow)
-    transaction.on_more_success = lambda response: _pass_back(incoming, response, change)
+    transaction = endpoint.send(
+        request, flow, on_success=lambda response: _pass_back(incoming, response, change)
+    )
     incoming.when_cancelled(transaction.cancel)
     try:
         async for response in transaction:
-            if response.status == 100:
-                continue
-            sent = _pass_back(incoming, response, change)
-            if response.status >= 200:
-                return sent
+            if response.is_final:
+                return response if response.is_success else _pass_back(incoming, response, change)
+            if response.status != 100:
+                _pass_back(incoming, response, change)
         return None
     except DcsdkError as exc:
         logger.info("proxy: %s to %s failed: %s", request.method, flow.remote, exc)

@@ -31,14 +31,14 @@ class ClientTransaction:
     Attributes:
         request: as sent, with our Via on top.
         flow: where it went.
-        on_more_success: called with each 2xx to an INVITE after the first: a repetition (same To
-            tag) or a fork (another one).
+        on_success: called with each 2xx: the first, each repetition (same To tag) and each fork
+            (another one), whether anybody waits or not.
     """
 
     def __init__(self, endpoint: SipEndpoint, request: Request, flow: Flow) -> None:
         self.request = request
         self.flow = flow
-        self.on_more_success: Callable[[Response], object] | None = None
+        self.on_success: Callable[[Response], object] | None = None
         self.machine: ClientTx | None = None
         self._endpoint = endpoint
         self._responses: deque[Response] = deque()
@@ -84,11 +84,11 @@ class ClientTransaction:
 
     def receive(self, response: Response) -> None:
         """Take a response from the transaction layer."""
+        if response.is_success and self.on_success is not None:
+            self.on_success(response)
         if self._outcome is not None:
-            if self.on_more_success is not None:
-                self.on_more_success(response)
             return
-        if response.status >= 200:
+        if response.is_final:
             self._outcome = response
         elif len(self._responses) >= MAX_QUEUED_RESPONSES:
             return

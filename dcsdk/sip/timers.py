@@ -19,6 +19,7 @@ class SipTimers:
         timer_c_s: longest wait between provisional responses to an INVITE; then it is cancelled.
         trying_s: a server sends 100 itself when no response was given for this long.
         max_answer_s: longest time a server INVITE transaction waits for its user's final response.
+        glare_scale: factor on the waits after 491 (RFC 3261 14.1), 1 but in tests.
 
     Source: RFC 3261 Table 4; TS 24.229 7.7 gives the values for a UE over a cellular access.
     """
@@ -29,6 +30,7 @@ class SipTimers:
     timer_c_s: float = 181.0
     trying_s: float = 0.2
     max_answer_s: float = 600.0
+    glare_scale: float = 1.0
 
     @property
     def transaction_s(self) -> float:
