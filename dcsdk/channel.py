@@ -1,0 +1,503 @@
+"""``DataChannel``: messages in both directions, with backpressure in both.
+
+Sending waits when too much is queued. What arrives waits for its reader, takes room in the
+association's receive window meanwhile, and is never thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import Enum
+from typing import Protocol
+
+from dcsdk.errors import (
+    ChannelClosed,
+    DcsdkError,
+    LocalProtocolError,
+    MessageTooLarge,
+    OperationTimeout,
+    RemoteProtocolError,
+)
+from dcsdk.interfaces import ChannelParameters
+from dcsdk.io.engine_config import SEND_GRANT_BYTES
+from dcsdk.security import SecurityReport
+
+PPID_DCEP = 50
+PPID_STRING, PPID_BINARY = 51, 53
+PPID_STRING_EMPTY, PPID_BINARY_EMPTY = 56, 57
+"""Payload protocol identifiers (RFC 8831 8). 52 and 54 are deprecated and never taken."""
+
+CONSUMED_STEP_BYTES = 128 << 10
+"""A reader that never empties the inbox reports what it read in steps of this size."""
+
+_EMPTY_BODY = b"\0"
+
+
+class ChannelState(Enum):
+    """Where a channel is in its life."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class ChannelCarrier(Protocol):
+    """What an association does for its channels."""
+
+    @property
+    def report(self) -> SecurityReport:
+        """What protects the association."""
+
+    def submit(self, channel: DataChannel, ppid: int, data: bytes) -> None:
+        """Queue one message; it leaves in this turn of the event loop or the next.
+
+        Raises:
+            TransportError: the association is ending.
+        """
+
+    def queued_bytes(self, stream_id: int) -> int:
+        """Bytes of a stream that were accepted and are not acknowledged yet."""
+
+    def free_bytes(self) -> int:
+        """Bytes the association takes now, over all channels."""
+
+    def wake_when_low(self, channel: DataChannel) -> None:
+        """Call ``channel.room_changed`` when there may be room again."""
+
+    def consumed(self, stream_id: int, size: int, count: int) -> None:
+        """The program read ``count`` messages of ``size`` bytes: the receive window opens."""
+
+    def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
+        """Reset the outgoing stream, after what is queued or instead of it."""
+
+
+class _Waiter:
+    """A send that waits for room."""
+
+    __slots__ = ("future", "size")
+
+    def __init__(self, future: asyncio.Future[None], size: int) -> None:
+        self.future = future
+        self.size = size
+
+
+class DataChannel:
+    """One data channel of an association; made by ``Association.open_channel``.
+
+    Iterating over it gives messages, ``str`` or ``bytes`` as they were sent, until the peer closes
+    the channel.
+
+    Attributes:
+        label: as agreed.
+        subprotocol: RFC 8864 name, ``""`` for none.
+        stream_id: 0..65534.
+        is_ordered: messages arrive in the order sent.
+        max_retr: retransmissions after which a message is given up, ``None`` for never.
+        max_time_ms: time after which a message is given up, ``None`` for never.
+        priority: RFC 8831 6.4.
+        max_message_size: bytes the peer accepts in one message, 0 for any size.
+
+    Source: RFC 8831 6, 8; RFC 8864.
+    """
+
+    def __init__(
+        self,
+        carrier: ChannelCarrier,
+        parameters: ChannelParameters,
+        *,
+        stream_id: int,
+        max_queued_bytes: int,
+    ) -> None:
+        self.label = parameters.label
+        self.subprotocol = parameters.subprotocol
+        self.stream_id = stream_id
+        self.is_ordered = parameters.is_ordered
+        self.max_retr = parameters.max_retr
+        self.max_time_ms = parameters.max_time_ms
+        self.priority = parameters.priority
+        self.max_message_size = 0
+        self._loop = asyncio.get_running_loop()
+        self._carrier = carrier
+        self._submit = carrier.submit
+        self._max_size = max_queued_bytes
+        self._max_queued = max_queued_bytes
+        self._state = ChannelState.CONNECTING
+        self._error: DcsdkError | None = None
+        # Bytes that may be sent without looking; 0 whenever a send has to look first.
+        self._credit = 0
+        self._reserved = 0
+        self._waiters: deque[_Waiter] = deque()
+        self._inbox: deque[tuple[str | bytes, int]] = deque()
+        self._read_bytes = self._read_count = 0
+        self._readers: deque[asyncio.Future[None]] = deque()
+        self._is_remote_done = False
+        self._is_local_done = False
+        self._closers: list[asyncio.Future[None]] = []
+        self.messages_sent = self.messages_received = 0
+
+    # --- what the program sees --------------------------------------------------------------------
+    @property
+    def state(self) -> ChannelState:
+        """Where the channel is in its life."""
+        return self._state
+
+    @property
+    def security(self) -> SecurityReport:
+        """What protects the channel, and what that claim rests on."""
+        return self._carrier.report
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes accepted by ``send`` that the peer has not acknowledged."""
+        if self._state is ChannelState.CLOSED:
+            return 0
+        return self._carrier.queued_bytes(self.stream_id)
+
+    async def send(self, data: str | bytes, *, timeout_s: float | None = None) -> None:
+        """Send one message; waits only while too much is queued.
+
+        A cancelled or timed-out call has sent nothing. Messages leave in the order of the calls.
+
+        Args:
+            data: ``str`` goes as a WebRTC String, ``bytes`` as a WebRTC Binary (RFC 8831 8).
+            timeout_s: bound on the wait, seconds; ``None`` for none.
+
+        Raises:
+            MessageTooLarge: more bytes than the peer's ``max-message-size``; nothing is sent.
+            ChannelClosed: the channel is closed, or closed while the call waited.
+            PeerUnreachable: the peer stopped answering.
+            OperationTimeout: no room in ``timeout_s``.
+        """
+        if isinstance(data, str):
+            ppid = PPID_STRING
+            try:
+                body = data.encode()
+            except UnicodeEncodeError as exc:
+                raise LocalProtocolError(
+                    "a string message must be encodable as UTF-8", source="RFC 8831 8"
+                ) from exc
+        else:
+            ppid = PPID_BINARY
+            body = data if type(data) is bytes else bytes(memoryview(data))
+        size = len(body)
+        if size > self._max_size:
+            self._check_size(size)
+        if not size:
+            ppid = PPID_STRING_EMPTY if ppid == PPID_STRING else PPID_BINARY_EMPTY
+            body, size = _EMPTY_BODY, 1
+        if size > self._credit:
+            await self._wait_for_room(size, timeout_s)
+        self._credit -= size
+        self._submit(self, ppid, body)
+        self.messages_sent += 1
+
+    async def receive(self) -> str | bytes:
+        """Take the next message, waiting for it.
+
+        Raises:
+            ChannelClosed: the channel is closed and everything that came was read.
+            RemoteProtocolError: the channel was closed because the peer broke a rule.
+            PeerUnreachable: the peer stopped answering.
+        """
+        inbox = self._inbox
+        while not inbox:
+            await self._wait_for_message()
+        message, size = inbox.popleft()
+        self._read_bytes += size
+        self._read_count += 1
+        if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
+            self._report_consumed()
+        return message
+
+    def __aiter__(self) -> DataChannel:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        inbox = self._inbox
+        while not inbox:
+            if self._is_over:
+                if self._error is None or type(self._error) is ChannelClosed:
+                    raise StopAsyncIteration
+                raise again(self._error)
+            await self._wait_for_message()
+        message, size = inbox.popleft()
+        self._read_bytes += size
+        self._read_count += 1
+        if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
+            self._report_consumed()
+        return message
+
+    async def aclose(self, timeout_s: float = 2.0) -> None:
+        """Send what is queued, then close the channel both ways. Idempotent and bounded.
+
+        Messages that were not read are thrown away.
+
+        Args:
+            timeout_s: bound, seconds; what is still queued then is given up.
+        """
+        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
+            self._begin_closing()
+            self._carrier.reset(self, is_flushed=True)
+        if self._state is not ChannelState.CLOSED:
+            closer = self._loop.create_future()
+            self._closers.append(closer)
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await closer
+            except TimeoutError:
+                self.abort()
+        self._forget_inbox()
+
+    def abort(self) -> None:
+        """Close at once: what is queued is given up, what was not read is thrown away."""
+        if self._state is not ChannelState.CLOSED:
+            self._carrier.reset(self, is_flushed=False)
+            self.end(ChannelClosed("the channel was aborted"))
+        self._forget_inbox()
+
+    def __repr__(self) -> str:
+        return (
+            f"<DataChannel stream_id={self.stream_id} label={self.label!r} "
+            f"subprotocol={self.subprotocol!r} {self._state.value}>"
+        )
+
+    # --- what the association tells ---------------------------------------------------------------
+    def limit(self, max_message_size: int, send_limit: int) -> None:
+        """Say how large a message may be.
+
+        Args:
+            max_message_size: bytes the peer accepts, 0 for any size.
+            send_limit: bytes the association takes at once.
+        """
+        self.max_message_size = max_message_size
+        self._max_size = min(max_message_size or send_limit, send_limit)
+
+    def closing(self) -> None:
+        """Take no more messages to send."""
+        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
+            self._begin_closing()
+
+    @property
+    def is_reset_both_ways(self) -> bool:
+        """Both directions are reset: the stream id is free again."""
+        return self._is_remote_done and self._is_local_done
+
+    def opened(self) -> None:
+        """The association is up."""
+        if self._state is ChannelState.CONNECTING:
+            self._state = ChannelState.OPEN
+            self.room_changed()
+
+    def deliver(self, ppid: int, data: bytes) -> None:
+        """Take one message from the association.
+
+        A message that breaks a rule closes this channel and nothing else (RFC 8831 8).
+        """
+        message: str | bytes
+        if ppid == PPID_BINARY:
+            message = data
+        elif ppid == PPID_STRING:
+            try:
+                message = data.decode()
+            except UnicodeDecodeError:
+                self._refuse("a WebRTC String that is no UTF-8", len(data))
+                return
+        elif ppid == PPID_BINARY_EMPTY:
+            message = b""
+        elif ppid == PPID_STRING_EMPTY:
+            message = ""
+        elif ppid == PPID_DCEP:
+            self._refuse("a DCEP message on a channel agreed in SDP", len(data))
+            return
+        else:
+            self._refuse(f"payload protocol identifier {ppid}", len(data))
+            return
+        if self._state is ChannelState.CLOSED:
+            self._carrier.consumed(self.stream_id, len(data), 1)
+            return
+        self.messages_received += 1
+        self._inbox.append((message, len(data)))
+        if self._readers:
+            self._wake_reader()
+
+    def room_changed(self) -> None:
+        """Let waiting sends go on, in the order they came, as far as there is room."""
+        if self._state is not ChannelState.OPEN:
+            return
+        room = self._room()
+        waiters = self._waiters
+        while waiters:
+            waiter = waiters[0]
+            if not waiter.future.done():
+                if waiter.size > room:
+                    break
+                room -= waiter.size
+                self._reserved += waiter.size
+                waiter.future.set_result(None)
+            waiters.popleft()
+        if waiters:
+            self._credit = 0
+            self._carrier.wake_when_low(self)
+        else:
+            self._credit = 0 if self._reserved else max(0, min(room, SEND_GRANT_BYTES))
+
+    def remote_reset(self) -> None:
+        """The peer closed its direction: close ours too (RFC 8831 6.7)."""
+        self._is_remote_done = True
+        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
+            self._begin_closing()
+            self._carrier.reset(self, is_flushed=True)
+        elif self._is_local_done:
+            self.end(None)
+        self._wake_all_readers()
+
+    def local_reset_done(self) -> None:
+        """The peer confirmed the reset of our direction."""
+        self._is_local_done = True
+        if self._is_remote_done:
+            self.end(None)
+
+    def refused(self, error: DcsdkError) -> None:
+        """Close this channel because of an error; the association lives on."""
+        if self._state is not ChannelState.CLOSED:
+            self._carrier.reset(self, is_flushed=False)
+            self.end(error)
+
+    def end(self, error: DcsdkError | None) -> None:
+        """The channel is closed; wake everybody who waits.
+
+        Args:
+            error: why, ``None`` when it was closed in order.
+        """
+        if self._state is ChannelState.CLOSED:
+            return
+        self._state = ChannelState.CLOSED
+        self._error = self._error or error
+        self._credit = 0
+        self._release_senders()
+        self._wake_all_readers()
+        for closer in self._closers:
+            if not closer.done():
+                closer.set_result(None)
+        self._closers.clear()
+
+    # --- inside -----------------------------------------------------------------------------------
+    @property
+    def _is_over(self) -> bool:
+        """Nothing more can come."""
+        return self._is_remote_done or self._state is ChannelState.CLOSED
+
+    def _closed_error(self) -> DcsdkError:
+        return again(self._error) if self._error else ChannelClosed("the channel is closed")
+
+    def _room(self) -> int:
+        """Bytes that may be queued now; a message larger than the limit goes when all is sent."""
+        queued = self._carrier.queued_bytes(self.stream_id) + self._reserved
+        room = self._max_queued - queued if queued else self._max_size
+        return min(room, self._carrier.free_bytes() - self._reserved)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._max_size:
+            raise MessageTooLarge(
+                f"{size} bytes are more than the {self._max_size} that fit one message to the peer",
+                source="RFC 8841 6",
+            )
+
+    async def _wait_for_room(self, size: int, timeout_s: float | None) -> None:
+        """Return with ``size`` bytes of credit, in turn."""
+        if self._state is ChannelState.OPEN and not self._waiters and not self._reserved:
+            room = self._room()
+            if size <= room:
+                self._credit = max(size, min(room, SEND_GRANT_BYTES))
+                return
+        if self._state not in (ChannelState.CONNECTING, ChannelState.OPEN):
+            raise self._closed_error()
+        waiter = _Waiter(self._loop.create_future(), size)
+        self._waiters.append(waiter)
+        self._credit = 0
+        if self._state is ChannelState.OPEN:
+            self._carrier.wake_when_low(self)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiter.future
+        except TimeoutError as exc:
+            raise OperationTimeout(
+                f"no room to send {size} bytes on stream {self.stream_id} in {timeout_s} s"
+            ) from exc
+        finally:
+            if not waiter.future.done() or waiter.future.cancelled():
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+            elif self._state is ChannelState.OPEN:
+                self._reserved -= size
+        if self._state is not ChannelState.OPEN:
+            raise self._closed_error()
+        self._check_size(size)  # the limit may have become known meanwhile
+        self._credit = size
+
+    async def _wait_for_message(self) -> None:
+        if self._is_over:
+            raise self._closed_error()
+        reader = self._loop.create_future()
+        self._readers.append(reader)
+        try:
+            await reader
+        except asyncio.CancelledError:
+            if not reader.cancelled() and self._inbox:
+                self._wake_reader()  # the message is for the next one
+            raise
+        finally:
+            if reader in self._readers:
+                self._readers.remove(reader)
+
+    def _wake_reader(self) -> None:
+        while self._readers:
+            reader = self._readers.popleft()
+            if not reader.done():
+                reader.set_result(None)
+                return
+
+    def _wake_all_readers(self) -> None:
+        while self._readers:
+            self._wake_reader()
+
+    def _release_senders(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.future.done():
+                waiter.future.set_result(None)
+        self._waiters.clear()
+        self._reserved = 0
+
+    def _begin_closing(self) -> None:
+        self._state = ChannelState.CLOSING
+        self._credit = 0
+        self._release_senders()
+
+    def _refuse(self, what: str, size: int) -> None:
+        self._carrier.consumed(self.stream_id, size, 1)
+        self.refused(
+            RemoteProtocolError(
+                f"stream {self.stream_id}: the peer sent {what}", source="RFC 8831 8"
+            )
+        )
+
+    def _report_consumed(self) -> None:
+        if self._read_count:
+            self._carrier.consumed(self.stream_id, self._read_bytes, self._read_count)
+            self._read_bytes = self._read_count = 0
+
+    def _forget_inbox(self) -> None:
+        self._read_bytes += sum(size for _, size in self._inbox)
+        self._read_count += len(self._inbox)
+        self._inbox.clear()
+        self._report_consumed()
+
+
+def again(error: DcsdkError) -> DcsdkError:
+    """Copy an error, so that each waiter raises its own with its own traceback."""
+    copy = type(error)(str(error))
+    copy.source = error.source
+    copy.__cause__ = error
+    return copy

@@ -1,0 +1,165 @@
+"""Runs DTLS and SCTP over a datagram path: one input, then all output, then one timer.
+
+Nothing here waits and nothing is made per packet but the packets themselves. A batch goes through
+DTLS and SCTP in the reader callback that drained the socket; what it causes is sent before that
+callback ends. Sends of the program are flushed together, once per turn of the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
+from dcsdk.io.clock import LazyTimer
+from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.events import Event as SctpEvent
+from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
+
+DriverEvent = HandshakeDone | DtlsClosed | SctpEvent
+
+
+class DtlsSctpDriver(DatagramReceiver):
+    """Feeds the two machines of one association and empties them.
+
+    Args:
+        path: where datagrams come from and go to; not closed here.
+        dtls: not yet started.
+        sctp: not yet connected.
+        on_event: gets every event of both machines, in order; it may call the machines.
+
+    Attributes:
+        on_settled: called, when set, after the events and before the packets of each turn.
+    """
+
+    def __init__(
+        self,
+        path: DatagramPath,
+        dtls: DtlsAssociation,
+        sctp: SctpAssociation,
+        on_event: Callable[[DriverEvent], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._path = path
+        self._dtls = dtls
+        self._sctp = sctp
+        self._on_event = on_event
+        self._timer = LazyTimer(self._loop, self._timer_fired)
+        self._flush_handle: asyncio.Handle | None = None
+        self._is_stopped = False
+        self.on_settled: Callable[[], None] | None = None
+        self.packets_sent = self.packets_received = self.batches_received = 0
+
+    def start(self, remote_address: Address) -> None:
+        """Begin the DTLS handshake; SCTP follows when the peer is verified.
+
+        Args:
+            remote_address: where the path leads from now on.
+
+        Raises:
+            ConfigError: the path cannot have that address.
+            TransportError: there is no route.
+        """
+        now = self._loop.time()
+        self._dtls.start(now=now)
+        self._path.attach(self)
+        self._path.set_remote(remote_address)
+        self._settle(now)
+
+    def now(self) -> float:
+        """Return the time the machines run by, seconds."""
+        return self._loop.time()
+
+    def stop(self) -> None:
+        """Send what is ready, close DTLS and take part in nothing more. Idempotent.
+
+        The path stays open.
+        """
+        if self._is_stopped:
+            return
+        self._transmit()
+        self._dtls.close()
+        self._transmit()
+        self._is_stopped = True
+        self._timer.cancel()
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+
+    # --- inputs -----------------------------------------------------------------------------------
+    def datagrams_received(self, batch: Sequence[tuple[bytes, int]]) -> None:
+        """Take what the path received in this turn of the loop."""
+        if self._is_stopped:
+            return
+        now = self._loop.time()
+        packets = self._dtls.receive(batch, now=now)
+        self.batches_received += 1
+        self._poll_dtls_events(now)
+        if packets:
+            self.packets_received += len(packets)
+            self._sctp.receive(packets, now=now)
+        self._settle(now)
+
+    def path_writable(self) -> None:
+        """Go on after the path was full."""
+        if not self._is_stopped:
+            self._settle(self._loop.time())
+
+    def request_flush(self) -> None:
+        """Have everything sent that waits, once, in the next turn of the loop."""
+        if self._flush_handle is None and not self._is_stopped:
+            self._flush_handle = self._loop.call_soon(self._flush)
+
+    def settle(self) -> None:
+        """Take all output and events now; for changes made outside of the hot path."""
+        if not self._is_stopped:
+            self._settle(self._loop.time())
+
+    def _flush(self) -> None:
+        self._flush_handle = None
+        self._settle(self._loop.time())
+
+    def _timer_fired(self, now: float) -> None:
+        self._dtls.handle_timer(now=now)
+        self._sctp.handle_timer(now=now)
+        self._settle(now)
+
+    # --- output -----------------------------------------------------------------------------------
+    def _settle(self, now: float) -> None:
+        """Take all events, send all packets, set the timer."""
+        self._poll_dtls_events(now)
+        poll = self._sctp.poll_event
+        while (sctp_event := poll()) is not None:
+            self._on_event(sctp_event)
+        if self.on_settled is not None:
+            self.on_settled()
+        if self._is_stopped:
+            return
+        self._transmit()
+        self._poll_dtls_events(now)
+        if not self._is_stopped:
+            self._timer.set(self._next_timer())
+
+    def _poll_dtls_events(self, now: float) -> None:
+        while (event := self._dtls.poll_event()) is not None:
+            if isinstance(event, HandshakeDone):
+                self._sctp.connect(now=now)
+            self._on_event(event)
+
+    def _transmit(self) -> None:
+        if self._is_stopped:
+            return
+        path, dtls = self._path, self._dtls
+        if dtls.is_established and not path.is_blocked:
+            packets = self._sctp.poll_packets()
+            if packets:
+                self.packets_sent += len(packets)
+                dtls.send(packets)
+        while (transmit := dtls.poll_transmit()) is not None:
+            path.send(transmit.data, transmit.segment_size)
+
+    def _next_timer(self) -> float | None:
+        dtls, sctp = self._dtls.next_timer(), self._sctp.next_timer()
+        if dtls is None:
+            return sctp
+        return dtls if sctp is None else min(dtls, sctp)

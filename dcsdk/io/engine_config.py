@@ -1,0 +1,112 @@
+"""What an association engine can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from dcsdk.errors import ConfigError
+from dcsdk.sctp.config import DTLS_RECORD_OVERHEAD, SctpConfig
+
+SEND_GRANT_BYTES = 64 << 10
+"""What a channel may queue without looking at the common queue again."""
+
+MAX_MESSAGE_BYTES = 256 << 20
+"""Largest message we send, whatever the peer takes: it is held in memory whole."""
+
+_DEAD_AFTER_RETRIES = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Settings of one association engine; the defaults serve every network.
+
+    Attributes:
+        sctp: settings of SCTP. Ports and message sizes come from the SDP, and the packet size from
+            ``mtu``; what stands here for them is not used.
+        mtu: bytes of the largest UDP payload we send, 600..9000.
+        handshake_timeout_s: bound on DTLS and SCTP set-up together, seconds; covers a ``start``
+            that nobody waits for.
+        peer_timeout_s: with data under way and nothing heard from the peer, the association is
+            given up after at most this time, 6..3600 s. ``None`` leaves it to ``sctp``
+            (RFC 9260's own figures allow many minutes).
+        max_queued_bytes: bytes one channel takes from ``send`` ahead of the network.
+        max_channels: channels per association (limit D15).
+        use_gso: send many datagrams with one call where the kernel can.
+        use_gro: receive many datagrams with one call where the kernel can.
+        keylog: gets NSS key log lines, for example a ``dcsdk.io.keylog.KeyLog``.
+    """
+
+    sctp: SctpConfig = field(default_factory=SctpConfig)
+    mtu: int = 1200
+    handshake_timeout_s: float = 30.0
+    peer_timeout_s: float | None = 12.0
+    max_queued_bytes: int = 1 << 20
+    max_channels: int = 64
+    use_gso: bool = True
+    use_gro: bool = True
+    keylog: Callable[[bytes], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work.
+
+        Raises:
+            ConfigError: names the field and its range.
+        """
+        if not 600 <= self.mtu <= 9000:
+            raise ConfigError(f"mtu must be 600..9000 bytes, not {self.mtu}")
+        if self.peer_timeout_s is not None and not 6 <= self.peer_timeout_s <= 3600:
+            raise ConfigError(f"peer_timeout_s must be 6..3600 s, not {self.peer_timeout_s}")
+        if self.handshake_timeout_s <= 0:
+            raise ConfigError("handshake_timeout_s must be more than 0 seconds")
+        if self.max_queued_bytes <= 0 or self.max_channels <= 0:
+            raise ConfigError("max_queued_bytes and max_channels must be more than 0")
+
+    def send_limit(self, remote_max_message_size: int) -> int:
+        """Bytes one association queues over all channels: room for the largest message at least.
+
+        Args:
+            remote_max_message_size: bytes the peer accepts in one message, 0 for any size.
+        """
+        return max(self.sctp.send_buffer, min(remote_max_message_size, MAX_MESSAGE_BYTES))
+
+    def sctp_for(
+        self,
+        *,
+        local_port: int,
+        remote_port: int,
+        max_message_size: int,
+        remote_max_message_size: int,
+    ) -> SctpConfig:
+        """Make the SCTP settings of one association.
+
+        Args:
+            local_port: our ``a=sctp-port``.
+            remote_port: the peer's.
+            max_message_size: bytes we accept in one message, 0 for any size.
+            remote_max_message_size: bytes the peer accepts, 0 for any size.
+        """
+        mtu = (self.mtu - DTLS_RECORD_OVERHEAD) // 4 * 4
+        # Each channel may be this much ahead of what it last knew of the common queue.
+        slack = self.max_channels * SEND_GRANT_BYTES
+        settings = replace(
+            self.sctp,
+            send_buffer=self.send_limit(remote_max_message_size) + slack,
+            local_port=local_port,
+            remote_port=remote_port,
+            max_message_size=max_message_size,
+            remote_max_message_size=remote_max_message_size,
+            mtu=mtu,
+            max_mtu=mtu,
+        )
+        if self.peer_timeout_s is None:
+            return settings
+        # The n-th time-out in a row ends the association, and none is longer than rto_max_s.
+        longest = self.peer_timeout_s / (_DEAD_AFTER_RETRIES + 1)
+        return replace(
+            settings,
+            rto_max_s=longest,
+            rto_initial_s=min(settings.rto_initial_s, longest),
+            rto_min_s=min(settings.rto_min_s, longest),
+            max_retrans=_DEAD_AFTER_RETRIES,
+        )

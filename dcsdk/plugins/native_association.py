@@ -1,0 +1,306 @@
+"""One association of the native engine: its life, its channels, its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dcsdk.channel import DataChannel, again
+from dcsdk.errors import (
+    ChannelClosed,
+    DcsdkError,
+    LocalProtocolError,
+    OperationTimeout,
+    PeerUnreachable,
+    TransportError,
+)
+from dcsdk.interfaces import Association, ChannelParameters, DatagramPath, DtlsSctpParameters
+from dcsdk.io.driver import DriverEvent, DtlsSctpDriver
+from dcsdk.io.engine_config import EngineConfig
+from dcsdk.plugins.native_channels import ChannelTable
+from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.events import (
+    Aborted,
+    Established,
+    MessageAbandoned,
+    MessageReceived,
+    MessageRefused,
+    PeerUnreachableEvent,
+    ResetDone,
+    Restarted,
+    ShutDown,
+    StreamsReset,
+)
+from dcsdk.sdp.fingerprint import preferred
+from dcsdk.security import SecurityReport, SecurityScope
+from dcsdk.tls.certificate import Certificate
+from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
+
+logger = logging.getLogger(__name__)
+
+BACKEND = "dtls_sctp"
+
+
+class NativeAssociation(Association):
+    """One DTLS/SCTP association on one path. Made by ``NativeEngine.create``.
+
+    Args:
+        path: owned from now on.
+        certificate: ours.
+        context: shared by the associations of that certificate.
+        config: settings.
+    """
+
+    def __init__(
+        self,
+        path: DatagramPath,
+        certificate: Certificate,
+        context: DtlsContext,
+        config: EngineConfig,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._path = path
+        self._context = context
+        self._config = config
+        self._parameters: DtlsSctpParameters | None = None
+        self._dtls: DtlsAssociation | None = None
+        self._sctp: SctpAssociation | None = None
+        self._driver: DtlsSctpDriver | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._is_established = self._is_closing = self._is_ended = False
+        self._error: DcsdkError | None = None
+        self._established: asyncio.Future[None] = self._loop.create_future()
+        self._ended: asyncio.Future[None] = self._loop.create_future()
+        self.messages_abandoned = 0
+        self._channels = ChannelTable(
+            config,
+            SecurityReport(
+                scope=SecurityScope.NONE,
+                backend=BACKEND,
+                local_fingerprint=str(certificate.fingerprint),
+                reason="the peer is not verified yet",
+            ),
+        )
+
+    @property
+    def report(self) -> SecurityReport:
+        """What protects the association: suite and peer once verified, scope by the session."""
+        return self._channels.report
+
+    @report.setter
+    def report(self, report: SecurityReport) -> None:
+        self._channels.report = report
+
+    def start(self, parameters: DtlsSctpParameters) -> None:
+        """Begin the handshake, taking datagrams that came before.
+
+        Raises:
+            LocalProtocolError: started before.
+            SecurityError: no usable fingerprint.
+            ConfigError: the path cannot have the remote address.
+            TransportError: closed, or no route.
+        """
+        if self._is_ended:
+            raise self._ended_error()
+        if self._parameters is not None:
+            raise LocalProtocolError("the association was started before")
+        self._parameters = parameters
+        config = self._config
+        settings = config.sctp_for(
+            local_port=parameters.local_sctp_port,
+            remote_port=parameters.remote_sctp_port,
+            max_message_size=parameters.local_max_message_size,
+            remote_max_message_size=parameters.remote_max_message_size,
+        )
+        self._dtls = DtlsAssociation(
+            self._context,
+            role=parameters.dtls_role,
+            fingerprints=preferred(parameters.remote_fingerprints, allow_sha1=True),
+            mtu=config.mtu,
+        )
+        self._sctp = SctpAssociation(settings, entropy=os.urandom)
+        self._driver = DtlsSctpDriver(self._path, self._dtls, self._sctp, self._on_event)
+        self._channels.connect(
+            self._sctp,
+            self._driver,
+            max_message_size=parameters.remote_max_message_size,
+            send_limit=config.send_limit(parameters.remote_max_message_size),
+        )
+        self._handshake_timer = self._loop.call_later(
+            config.handshake_timeout_s, self._handshake_timed_out
+        )
+        try:
+            self._driver.start(parameters.remote_address)
+        except DcsdkError as exc:
+            self._end(exc)
+            raise
+
+    async def wait_established(self, timeout_s: float) -> None:
+        """Wait until DTLS is verified and SCTP is up.
+
+        Raises:
+            FingerprintMismatch: the peer's certificate matches none of the fingerprints.
+            SecurityError: the DTLS handshake failed.
+            PeerUnreachable: the peer stopped answering.
+            ChannelClosed: closed meanwhile.
+            OperationTimeout: not established in ``timeout_s``; the association goes on trying.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(self._established)
+        except TimeoutError as exc:
+            raise OperationTimeout(f"no association in {timeout_s} s") from exc
+        if self._is_ended:
+            raise self._ended_error()
+
+    def open_channel(self, parameters: ChannelParameters) -> DataChannel:
+        """Make a channel; legal before the association is established, its sends wait then.
+
+        Raises:
+            LocalProtocolError: the stream id is taken, or parameters exclude each other.
+            TransportError: the association is over.
+        """
+        if self._is_ended:
+            raise self._ended_error()
+        role = None if self._parameters is None else self._parameters.dtls_role
+        return self._channels.open(parameters, role=role)
+
+    async def wait_closed(self) -> Exception | None:
+        """Wait for the end of the association; ``None`` when it was closed on purpose."""
+        await asyncio.shield(self._ended)
+        return self._error
+
+    async def aclose(self, timeout_s: float = 2.0) -> None:
+        """Send what is queued, shut SCTP and DTLS down and close the path.
+
+        Args:
+            timeout_s: bound, seconds; what the peer has not confirmed then is given up.
+        """
+        driver, sctp = self._driver, self._sctp
+        try:
+            if self._is_established and driver is not None and sctp is not None:
+                if not self._is_ended and not self._is_closing:
+                    self._is_closing = True
+                    self._channels.begin_closing()
+                    sctp.shutdown(now=driver.now())
+                    driver.settle()
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.shield(self._ended)
+        except TimeoutError:
+            logger.info("stream=all association not shut down in %s s, aborting", timeout_s)
+        finally:
+            if not self._is_ended and driver is not None and sctp is not None:
+                sctp.abort("closed", now=driver.now())
+            self._end(None)
+
+    def stats(self) -> Mapping[str, Any]:
+        """Counters of the association and its path."""
+        counters: dict[str, Any] = {
+            "channels": len(self._channels),
+            "early_dropped": self._channels.early_dropped,
+            "messages_abandoned": self.messages_abandoned,
+            "path": dict(self._path.stats()),
+        }
+        if self._driver is not None:
+            counters["packets_sent"] = self._driver.packets_sent
+            counters["packets_received"] = self._driver.packets_received
+            counters["batches_received"] = self._driver.batches_received
+        if self._dtls is not None:
+            counters["records_dropped"] = self._dtls.records_dropped
+        if self._sctp is not None:
+            counters["sctp"] = self._sctp.stats()
+        return counters
+
+    def export_keying_material(
+        self, label: bytes, length: int, context: bytes | None = None
+    ) -> bytes:
+        """Derive keys from the DTLS association (RFC 5705).
+
+        Raises:
+            LocalProtocolError: DTLS is not established.
+        """
+        if self._dtls is None:
+            raise LocalProtocolError("the association is not started")
+        return self._dtls.export_keying_material(label, length, context)
+
+    # --- events -----------------------------------------------------------------------------------
+    def _on_event(self, event: DriverEvent) -> None:
+        """Take one event of DTLS or SCTP; the most frequent kind first."""
+        if isinstance(event, MessageReceived):
+            self._channels.message(event)
+            return
+        match event:
+            case HandshakeDone():
+                self.report = dataclasses.replace(
+                    self.report,
+                    suite=event.suite,
+                    version=event.version,
+                    peer_fingerprint=str(event.peer_fingerprint),
+                )
+            case Established():
+                self._sctp_established(event)
+            case StreamsReset():
+                self._channels.streams_reset(event.stream_ids)
+            case ResetDone():
+                self._channels.reset_done(event.stream_ids)
+            case MessageRefused():
+                self._channels.message_refused(event.stream_id, event.size_bytes)
+            case MessageAbandoned():
+                self.messages_abandoned += 1
+            case ShutDown():
+                self._end(None)
+            case DtlsClosed():
+                error = event.error
+                self._end(error if isinstance(error, DcsdkError) else None)
+            case Aborted():
+                by = "we" if event.is_local else "the peer"
+                self._end(TransportError(f"{by} aborted the association: {event.reason}"))
+            case PeerUnreachableEvent():
+                self._end(PeerUnreachable(f"the peer stopped answering: {event.reason}"))
+            case Restarted():
+                self._end(TransportError("the peer restarted SCTP", source="RFC 9260 5.2.4.1"))
+            case _:
+                logger.debug("event=%r", event)
+
+    def _sctp_established(self, event: Established) -> None:
+        self._is_established = True
+        self._stop_handshake_timer()
+        self._channels.established(min(event.outbound_streams, event.inbound_streams))
+        if not self._established.done():
+            self._established.set_result(None)
+
+    def _handshake_timed_out(self) -> None:
+        self._handshake_timer = None
+        refused = self._path.stats().get("datagrams_refused", 0)
+        hint = f"; {refused} datagrams were refused by its host" if refused else ""
+        self._end(PeerUnreachable(f"no association in {self._config.handshake_timeout_s} s{hint}"))
+
+    def _end(self, error: DcsdkError | None) -> None:
+        """The association is over; wake everybody and let go of everything. Idempotent."""
+        if self._is_ended:
+            return
+        self._is_ended = True
+        self._error = error
+        self._stop_handshake_timer()
+        self._channels.end(error)
+        if self._driver is not None:
+            self._driver.stop()
+        self._path.close()
+        for future in (self._established, self._ended):
+            if not future.done():
+                future.set_result(None)
+
+    def _ended_error(self) -> DcsdkError:
+        if self._error is None:
+            return ChannelClosed("the association is closed")
+        return again(self._error)
+
+    def _stop_handshake_timer(self) -> None:
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+            self._handshake_timer = None

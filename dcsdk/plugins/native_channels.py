@@ -1,0 +1,331 @@
+"""The data channels of one native association: ids, delivery, backpressure, closing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dcsdk.channel import PPID_DCEP, ChannelState, DataChannel
+from dcsdk.errors import (
+    ChannelClosed,
+    DcsdkError,
+    LocalProtocolError,
+    MessageTooLarge,
+    ProtocolError,
+    RemoteProtocolError,
+)
+from dcsdk.interfaces import ChannelParameters
+from dcsdk.io.driver import DtlsSctpDriver
+from dcsdk.io.engine_config import EngineConfig
+from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.events import MessageReceived
+from dcsdk.security import SecurityReport
+
+MAX_STREAM_ID = 65_534
+"""65535 is reserved (RFC 8832 3)."""
+
+MAX_EARLY_STREAMS, MAX_EARLY_BYTES = 64, 256 << 10
+"""What waits for channels that are not open here yet: the peer may send as soon as it has our
+offer, before we have its answer (RFC 8864 6.4). Beyond that the stream is reset."""
+
+
+@dataclass(slots=True)
+class _EarlyStream:
+    """Messages on a stream that has no channel yet."""
+
+    messages: list[MessageReceived] = field(default_factory=list)
+    is_reset: bool = False
+
+
+class ChannelTable:
+    """Carries the channels of one association. See :class:`dcsdk.channel.ChannelCarrier`.
+
+    Args:
+        config: limits.
+        report: what protects the association; replaced as more is known.
+    """
+
+    def __init__(self, config: EngineConfig, report: SecurityReport) -> None:
+        self.report = report
+        self._config = config
+        self._channels: dict[int, DataChannel] = {}
+        self._early: dict[int, _EarlyStream] = {}
+        self._early_bytes = 0
+        self._blocked: dict[int, DataChannel] = {}
+        self._resetting: set[int] = set()
+        self._known: set[int] = set()
+        self._sctp: SctpAssociation | None = None
+        self._driver: DtlsSctpDriver | None = None
+        self._now = 0.0
+        self._is_established = False
+        self._streams = MAX_STREAM_ID + 1
+        self._max_message_size = 0
+        self._limit = config.send_limit(0)
+        self.early_dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def connect(
+        self,
+        sctp: SctpAssociation,
+        driver: DtlsSctpDriver,
+        *,
+        max_message_size: int,
+        send_limit: int,
+    ) -> None:
+        """Say what carries the messages, once the association is started.
+
+        Args:
+            sctp: the machine.
+            driver: what runs it.
+            max_message_size: bytes the peer accepts in one message, 0 for any size.
+            send_limit: bytes the association queues over all channels.
+        """
+        self._sctp, self._driver = sctp, driver
+        self._max_message_size, self._limit = max_message_size, send_limit
+        for channel in self._channels.values():
+            channel.limit(max_message_size, send_limit)
+
+    def open(
+        self, parameters: ChannelParameters, *, role: Literal["client", "server"] | None
+    ) -> DataChannel:
+        """Make a channel.
+
+        Args:
+            parameters: of the channel.
+            role: ours in DTLS, which decides the parity of ids we choose (RFC 8832 6).
+
+        Raises:
+            LocalProtocolError: the id is taken or out of range, there are too many channels, or
+                the parameters exclude each other.
+        """
+        if not parameters.is_negotiated:
+            raise LocalProtocolError("this engine opens channels agreed in SDP only")
+        if parameters.max_retr is not None and parameters.max_time_ms is not None:
+            raise LocalProtocolError(
+                "max-retr and max-time exclude each other", source="RFC 8864 5.1"
+            )
+        if len(self._channels) >= self._config.max_channels:
+            raise LocalProtocolError(
+                f"the association has {self._config.max_channels} channels already"
+            )
+        stream_id = parameters.stream_id
+        if stream_id is None:
+            stream_id = self._free_id(role)
+        if not 0 <= stream_id <= min(MAX_STREAM_ID, self._streams - 1):
+            raise LocalProtocolError(f"there is no stream {stream_id}", source="RFC 8832 3")
+        if stream_id in self._channels:
+            raise LocalProtocolError(f"stream {stream_id} is taken", source="RFC 8864 6.1")
+        channel = DataChannel(
+            self,
+            parameters,
+            stream_id=stream_id,
+            max_queued_bytes=self._config.max_queued_bytes,
+        )
+        channel.limit(self._max_message_size, self._limit)
+        self._channels[stream_id] = channel
+        self._known.add(stream_id)
+        if self._is_established:
+            channel.opened()
+            self._hand_over_early(channel)
+        return channel
+
+    # --- what channels ask for --------------------------------------------------------------------
+    def submit(self, channel: DataChannel, ppid: int, data: bytes) -> None:
+        """Queue one message and have it sent in the next turn of the loop."""
+        sctp, driver = self._sctp, self._driver
+        if sctp is None or driver is None:
+            raise ChannelClosed("the association is not started")
+        try:
+            sctp.send(
+                channel.stream_id,
+                ppid,
+                data,
+                is_ordered=channel.is_ordered,
+                max_retr=channel.max_retr,
+                max_time_ms=channel.max_time_ms,
+                priority=channel.priority,
+                now=driver.now(),
+            )
+        except MessageTooLarge:
+            raise
+        except ProtocolError as exc:
+            raise ChannelClosed(f"the association takes no more data: {exc}") from exc
+        driver.request_flush()
+
+    def queued_bytes(self, stream_id: int) -> int:
+        """Bytes of a stream that were accepted and are not acknowledged yet."""
+        return self._sctp.queued_bytes(stream_id) if self._sctp is not None else 0
+
+    def free_bytes(self) -> int:
+        """Bytes the association takes now, over all channels."""
+        return self._limit - (self._sctp.total_queued_bytes if self._sctp is not None else 0)
+
+    def wake_when_low(self, channel: DataChannel) -> None:
+        """Look after each batch whether the channel may go on."""
+        self._blocked[channel.stream_id] = channel
+        if self._driver is not None:
+            self._driver.on_settled = self._wake_blocked
+
+    def consumed(self, stream_id: int, size: int, count: int) -> None:
+        """Open the receive window by what the program read."""
+        if self._sctp is not None and self._driver is not None:
+            self._sctp.consumed(stream_id, size, count)
+            self._driver.request_flush()
+
+    def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
+        """Reset our direction of a channel; a channel that never worked just ends."""
+        sctp, driver = self._sctp, self._driver
+        stream_id = channel.stream_id
+        if not self._is_established or sctp is None or driver is None:
+            self._channels.pop(stream_id, None)
+            channel.end(None)
+            return
+        if not is_flushed:
+            sctp.discard(stream_id)
+        if stream_id not in self._resetting:
+            self._resetting.add(stream_id)
+            sctp.reset_streams((stream_id,), now=driver.now())
+        driver.request_flush()
+
+    # --- what the association tells ---------------------------------------------------------------
+    def established(self, streams: int) -> None:
+        """The association is up.
+
+        Args:
+            streams: ids below this are usable in both directions.
+        """
+        self._is_established = True
+        self._streams = streams
+        for channel in list(self._channels.values()):
+            if channel.stream_id >= streams:
+                del self._channels[channel.stream_id]
+                channel.end(
+                    RemoteProtocolError(
+                        f"the peer takes {streams} streams, stream {channel.stream_id} is beyond",
+                        source="RFC 8831 6.2",
+                    )
+                )
+                continue
+            channel.opened()
+            self._hand_over_early(channel)
+
+    def message(self, event: MessageReceived) -> None:
+        """Deliver one message."""
+        channel = self._channels.get(event.stream_id)
+        if channel is not None:
+            channel.deliver(event.ppid, event.data)
+        else:
+            self._keep_early(event)
+
+    def streams_reset(self, stream_ids: tuple[int, ...]) -> None:
+        """The peer closed its direction of these streams, ``()`` for all."""
+        for stream_id in stream_ids or tuple(self._channels):
+            channel = self._channels.get(stream_id)
+            if channel is not None:
+                channel.remote_reset()
+                self._forget_if_done(channel)
+            elif stream_id not in self._known and len(self._early) < MAX_EARLY_STREAMS:
+                self._early.setdefault(stream_id, _EarlyStream()).is_reset = True
+
+    def reset_done(self, stream_ids: tuple[int, ...]) -> None:
+        """The peer confirmed the reset of our direction of these streams."""
+        for stream_id in stream_ids:
+            self._resetting.discard(stream_id)
+            channel = self._channels.get(stream_id)
+            if channel is not None:
+                channel.local_reset_done()
+                self._forget_if_done(channel)
+
+    def message_refused(self, stream_id: int, size: int) -> None:
+        """The peer sent more than we announced; SCTP resets the stream (limit D9)."""
+        channel = self._channels.get(stream_id)
+        if channel is not None:
+            self._resetting.add(stream_id)
+            channel.end(
+                RemoteProtocolError(
+                    f"stream {stream_id}: a message of {size} bytes or more, "
+                    "larger than our max-message-size",
+                    source="RFC 8841 6",
+                )
+            )
+
+    def begin_closing(self) -> None:
+        """The association is being shut down: nothing more is sent."""
+        for channel in self._channels.values():
+            channel.closing()
+
+    def end(self, error: DcsdkError | None) -> None:
+        """The association is over: every channel ends and every waiter wakes."""
+        channels = list(self._channels.values())
+        self._channels.clear()
+        self._early.clear()
+        self._blocked.clear()
+        if self._driver is not None:
+            self._driver.on_settled = None
+        self._sctp = self._driver = None
+        for channel in channels:
+            channel.end(error)
+
+    # --- inside -----------------------------------------------------------------------------------
+    def _free_id(self, role: Literal["client", "server"] | None) -> int:
+        if role is None:
+            raise LocalProtocolError(
+                "a stream id can be chosen only when the DTLS role is known", source="RFC 8832 6"
+            )
+        for stream_id in range(0 if role == "client" else 1, self._streams, 2):
+            if stream_id not in self._channels and stream_id not in self._early:
+                return stream_id
+        raise LocalProtocolError("every stream id is taken")
+
+    def _wake_blocked(self) -> None:
+        if self._driver is not None:
+            self._driver.on_settled = None
+        low = self._config.max_queued_bytes // 2
+        blocked, self._blocked = self._blocked, {}
+        for stream_id, channel in blocked.items():
+            if channel.state is not ChannelState.OPEN:
+                continue
+            if self.queued_bytes(stream_id) <= low:
+                channel.room_changed()  # registers again when it still waits
+            else:
+                self.wake_when_low(channel)
+
+    def _keep_early(self, event: MessageReceived) -> None:
+        size = len(event.data)
+        early = self._early.get(event.stream_id)
+        is_full = early is None and len(self._early) >= MAX_EARLY_STREAMS
+        if is_full or event.ppid == PPID_DCEP or self._early_bytes + size > MAX_EARLY_BYTES:
+            self.early_dropped += 1
+            self.consumed(event.stream_id, size, 1)
+            self._answer_reset(event.stream_id)
+            return
+        if early is None:
+            early = self._early[event.stream_id] = _EarlyStream()
+        early.messages.append(event)
+        self._early_bytes += size
+
+    def _hand_over_early(self, channel: DataChannel) -> None:
+        early = self._early.pop(channel.stream_id, None)
+        if early is None:
+            return
+        for event in early.messages:
+            self._early_bytes -= len(event.data)
+            channel.deliver(event.ppid, event.data)
+        if early.is_reset:
+            channel.remote_reset()
+
+    def _answer_reset(self, stream_id: int) -> None:
+        """Close a stream that belongs to no channel."""
+        if stream_id in self._resetting or self._sctp is None or self._driver is None:
+            return
+        self._resetting.add(stream_id)
+        self._sctp.reset_streams((stream_id,), now=self._driver.now())
+        self._driver.request_flush()
+
+    def _forget_if_done(self, channel: DataChannel) -> None:
+        if channel.is_reset_both_ways:
+            self._channels.pop(channel.stream_id, None)
+            self._blocked.pop(channel.stream_id, None)
+            channel.end(None)
