@@ -25,7 +25,7 @@ def missing(peer: str, how: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tshark() -> str:
     """Return the path of tshark."""
     path = shutil.which("tshark")

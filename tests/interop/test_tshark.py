@@ -1,0 +1,115 @@
+"""tshark reads what a demo run puts on the wire: SIP in TLS, DTLS, and SCTP in DTLS."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from .tshark import Capture, Decoder, rewrap_sctp
+
+pytestmark = pytest.mark.interop
+
+DEMO_TIMEOUT_S = 60
+FILE_BYTES = 300_000
+SCTP_CHUNKS = {"0": "DATA", "1": "INIT", "2": "INIT ACK", "3": "SACK", "10": "COOKIE ECHO"}
+"""Chunk types that every association shows (RFC 9260 3.2)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoRun:
+    """One captured run of the demo.
+
+    Attributes:
+        result: what the demo printed.
+        wire: the capture, with the key log and the ports of SIP and DTLS.
+        media: display filter of the data channel associations.
+        sctp: the SCTP packets that were inside DTLS.
+        sctp_packets: how many there are.
+    """
+
+    result: dict[str, Any]
+    wire: Decoder
+    media: str
+    sctp: Decoder
+    sctp_packets: int
+
+
+@pytest.fixture(scope="module")
+def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
+    """Run the demo once, captured; its SDP says where the media is."""
+    folder = tmp_path_factory.mktemp("tshark")
+    capture, keylog, sample = folder / "demo.pcapng", folder / "keys", folder / "sample"
+    sample.write_bytes(hashlib.shake_128(b"sample").digest(FILE_BYTES))
+    command = [sys.executable, "-m", "dcsdk", "demo", "--json"]
+    command += ["--file", str(sample), "--keylog", str(keylog)]
+    with Capture(tshark, capture):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    port = result["network"]["pcscf_port"]
+    options = ["-o", f"tls.keylog_file:{keylog}"]
+    options += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},sip"]
+    signalling = Decoder(tshark=tshark, path=capture, options=tuple(options))
+    ports = sorted(set(signalling.values("sdp.media.media", "sdp.media.port")) - {"0"})
+    assert ports, "no SDP with media was decoded"
+    options += [part for port in ports for part in ("-d", f"udp.port=={port},dtls")]
+    wire = Decoder(tshark=tshark, path=capture, options=tuple(options))
+    media = f"udp.port in {{{', '.join(ports)}}}"
+    count = rewrap_sctp(wire, f"{media} && dtls.app_data", folder / "sctp.pcap")
+    sctp = Decoder(tshark=tshark, path=folder / "sctp.pcap", options=("-o", "sctp.checksum:TRUE"))
+    return DemoRun(result=result, wire=wire, media=media, sctp=sctp, sctp_packets=count)
+
+
+def test_sip_in_tls_is_read_without_a_mark(demo: DemoRun) -> None:
+    assert demo.wire.errors("sip") == []
+    assert {"REGISTER", "INVITE", "ACK", "BYE"} <= set(demo.wire.values("sip.Method", "sip.Method"))
+    assert {"401", "200"} <= set(demo.wire.values("sip.Status-Code", "sip.Status-Code"))
+    assert set(demo.wire.values("sip", "tls.record.content_type")) == {"23"}
+
+
+@pytest.mark.clause("RFC 8841 4.1", "RFC 8842 5.2", "RFC 8864 5.1")
+def test_sdp_names_what_a_data_channel_needs(demo: DemoRun) -> None:
+    lines = demo.wire.rows("sdp.media.proto", "sdp.media.proto", "sdp.media_attr")
+    assert lines
+    for protocols, attributes in lines:
+        assert set(protocols.split(",")) == {"UDP/DTLS/SCTP"}
+        for name in ("setup", "fingerprint", "tls-id", "sctp-port", "max-message-size", "dcmap"):
+            assert name in attributes
+
+
+@pytest.mark.clause("RFC 6347 4.2")
+def test_dtls_is_read_without_a_mark(demo: DemoRun) -> None:
+    assert demo.wire.errors("dtls") == []
+    shown = set(demo.wire.values("dtls.handshake.type", "dtls.handshake.type"))
+    certificate_verify, finished = "15", "20"
+    assert {"1", "2", "11", certificate_verify, finished} <= shown
+    versions = set(demo.wire.values(f"{demo.media} && dtls.app_data", "dtls.record.version"))
+    assert versions == {"0xfefd"}
+
+
+def test_nothing_but_dtls_is_on_the_media_ports(demo: DemoRun) -> None:
+    assert demo.wire.rows(f"{demo.media} && !dtls && !icmp", "frame.number", "_ws.col.Info") == []
+
+
+@pytest.mark.clause("RFC 8261 6.1")
+def test_sctp_in_dtls_is_read_without_a_mark(demo: DemoRun) -> None:
+    assert demo.sctp.errors("frame") == []
+    assert len(demo.sctp.rows("sctp", "frame.number")) == demo.sctp_packets > 0
+    assert set(SCTP_CHUNKS) <= set(demo.sctp.values("sctp", "sctp.chunk_type"))
+    good = "1"
+    assert set(demo.sctp.values("sctp", "sctp.checksum.status")) == {good}
+
+
+@pytest.mark.clause("RFC 8831 8")
+def test_every_message_of_the_demo_is_a_string_or_binary(demo: DemoRun) -> None:
+    string, binary = "51", "53"
+    assert set(demo.sctp.values("sctp.data_payload_proto_id", "sctp.data_payload_proto_id")) <= {
+        string,
+        binary,
+    }
