@@ -19,9 +19,11 @@ LAYERS: tuple[frozenset[str], ...] = (
     PROTOCOLS,
     frozenset({"capabilities", "config", "events", "hookspecs", "interfaces"}),
     frozenset({"io"}),
-    frozenset({"bootstrap", "channel", "client", "emulator", "media_line", "negotiation"})
-    | {"plugins", "registry", "session"},
-    frozenset({"cli", "demo", "__main__"}),
+    frozenset(
+        {"bootstrap", "call_media", "channel", "channel_request", "client", "emulator"}
+        | {"media_line", "negotiation", "plugins", "registry", "services", "session"}
+    ),
+    frozenset({"cli", "demo", "demo_view", "__main__"}),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
