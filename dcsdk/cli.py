@@ -1,0 +1,144 @@
+"""The ``dcsdk`` command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dcsdk.config import from_mapping, read_toml
+from dcsdk.demo import Demo, DemoResult, make_sample_file
+from dcsdk.demo_view import SilentReporter, TimelineReporter
+from dcsdk.emulator.network import Network, NetworkConfig
+from dcsdk.emulator.serve import serve
+from dcsdk.errors import ConfigError, DcsdkError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+SAMPLE_BYTES = 10_000_000
+
+app = typer.Typer(
+    help="IMS data channels: a demonstration, and an emulated IMS network to test against.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _fail(message: str, status: int) -> typer.Exit:
+    """Say in one line what is wrong."""
+    typer.echo(f"dcsdk: {message}", err=True)
+    return typer.Exit(status)
+
+
+@app.callback()
+def _options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log every step to standard error.")
+    ] = False,
+) -> None:
+    if verbose:
+        logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+
+
+@app.command()
+def demo(
+    file: Annotated[
+        Path | None, typer.Option(help="The file to move; by default 10 MB of random bytes.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    keylog: Annotated[
+        Path | None,
+        typer.Option(help="Write TLS and DTLS secrets here, for Wireshark. Who has it can read."),
+    ] = None,
+    sip_port: Annotated[
+        int, typer.Option(help="TLS port of the emulated P-CSCF; 0 takes a free one.")
+    ] = 0,
+) -> None:
+    """Two clients register, call, fetch a mini-app and move a file over a data channel."""
+    if file is not None:
+        try:
+            with file.open("rb") as handle:
+                if not handle.read(1):
+                    raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
+        except OSError as exc:
+            raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
+    view = None if as_json else TimelineReporter(Console())
+    try:
+        result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, sip_port))
+    except ConfigError as exc:
+        raise _fail(str(exc), EXIT_USAGE) from exc
+    except (DcsdkError, OSError) as exc:
+        if as_json:
+            typer.echo(json.dumps({"ok": False, "error": str(exc)}))
+        raise _fail(f"the demonstration failed: {exc}", EXIT_FAILED) from exc
+    finally:
+        if view is not None:
+            view.stop()
+    if view is None:
+        typer.echo(json.dumps(result.as_dict(), indent=2))
+    else:
+        view.result(result)
+    if not result.is_ok:
+        raise typer.Exit(EXIT_FAILED)
+
+
+async def _run_demo(
+    reporter: Any, file: Path | None, keylog: Path | None, sip_port: int
+) -> DemoResult:
+    config = NetworkConfig.demo(tls_port=sip_port, keylog=keylog)
+    with tempfile.TemporaryDirectory(prefix="dcsdk-demo-") as folder:
+        source = file or Path(folder) / "sample.bin"
+        if file is None:
+            make_sample_file(source, SAMPLE_BYTES)
+        async with Network(config) as network:
+            reporter.note("the emulated IMS network is up: " + network.summary())
+            scenario = Demo(
+                network,
+                reporter,
+                source=source,
+                target=Path(folder) / "received.bin",
+                overrides={"keylog": keylog} if keylog is not None else {},
+            )
+            result = await scenario.run()
+            result.ports = network.ports()
+            return result
+
+
+@app.command()
+def emulator(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; by default the demonstration network.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Where the CA certificate and key files go.")
+    ] = None,
+) -> None:
+    """Run the emulated IMS network on fixed ports until Ctrl-C.
+
+    Prints one JSON line when it is ready: addresses, CA file, users.
+    """
+    try:
+        values = read_toml(config) if config is not None else {}
+        if folder is not None:
+            values["folder"] = folder
+        network_config = from_mapping(NetworkConfig, {**NetworkConfig.served(), **values})
+        asyncio.run(serve(network_config))
+    except ConfigError as exc:
+        raise _fail(str(exc), EXIT_USAGE) from exc
+    except (DcsdkError, OSError) as exc:
+        raise _fail(f"the emulator stopped: {exc}", EXIT_FAILED) from exc
+
+
+def main() -> None:
+    """Run the command."""
+    app()
