@@ -1,0 +1,1 @@
+"""What IMS adds to SIP and SDP: media security lists, feature tags, mini-apps, open choices."""

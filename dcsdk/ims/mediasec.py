@@ -22,10 +22,9 @@ MAX_LIST_CHARACTERS = 16_384
 MEDIASEC = "mediasec"
 
 _NAME_TEXT = r"[A-Za-z0-9\-.!%*_+`'~]{1,128}"
-_NAME = re.compile(rf"\s*({_NAME_TEXT})\s*")
-_PARAMETER = re.compile(
-    rf';\s*({_NAME_TEXT})\s*(?:=\s*("(?:[^"\\\r\n\0]|\\[^\r\n\0])*"|\[[0-9A-Fa-f:.]+\]|{_NAME_TEXT})\s*)?'
-)
+_NAME = re.compile(rf"[ \t]*({_NAME_TEXT})[ \t]*")
+_VALUE = rf'"(?:[^"\\\r\n\0]|\\[^\r\n\0])*"|\[[0-9A-Fa-f:.]+\]|{_NAME_TEXT}'
+_PARAMETER = re.compile(rf";[ \t]*({_NAME_TEXT})[ \t]*(?:=[ \t]*({_VALUE})[ \t]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +121,7 @@ def _parse_mechanism(line: str, start: int) -> tuple[SecurityMechanism, int]:
         parameters.append((parameter[1].lower(), parameter[2]))
         position = parameter.end()
     mechanism = SecurityMechanism(
-        name=match[1].lower(), parameters=tuple(parameters), text=line[start:position].strip()
+        name=match[1].lower(), parameters=tuple(parameters), text=line[start:position].strip(" \t")
     )
     return mechanism, position
 

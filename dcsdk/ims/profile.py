@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from dcsdk.errors import ConfigError, ParseError
+from dcsdk.errors import ConfigError, LocalProtocolError, ParseError
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.data_channel_line import (
     BOOTSTRAP_STREAM_IDS,
@@ -173,10 +173,10 @@ class ImsProfile:
     def _check_templates(self) -> None:
         try:
             if re.compile(self.req_app_pattern).groups < 1:
-                raise ConfigError("req_app_pattern has no group for the application id")
+                raise ValueError("req_app_pattern has no group for the application id")
             self.format_req_app("app", {self.first_application_stream_id: "UE"})
             parse_bdc_used_by(self.format_bdc_used_by("sender"))
-        except (re.error, KeyError, IndexError, ParseError) as exc:
+        except (re.error, LookupError, AttributeError, ValueError, LocalProtocolError) as exc:
             raise ConfigError(f"a template or pattern of the profile cannot work: {exc}") from exc
 
     @property
