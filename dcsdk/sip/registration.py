@@ -135,6 +135,10 @@ class Registration:
             self.state = RegistrationState.ENDED
             self._events.append(Deregistered(None))
 
+    def move_contact(self, contact: str) -> None:
+        """Be reached at another URI from the next REGISTER on: the connection was replaced."""
+        self._contact_uri = parse_uri(contact)
+
     # --- what came of a REGISTER -----------------------------------------------------------------
     def receive(self, response: Response, *, now: float) -> None:
         """Take a response to the REGISTER sent last; provisional ones say nothing."""
