@@ -23,7 +23,7 @@ ALGORITHMS = ("SHA-256", "SHA-512-256", "MD5")
 
 _HASHLIB_NAMES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
 _AUTH_PARAMETER = re.compile(
-    rf"[ \t]*(?:({TOKEN_TEXT})[ \t]*=[ \t]*({QUOTED_TEXT}|[!#-+\--~]*))?[ \t]*(?:,|\Z)"
+    rf"[ \t]*+(?:({TOKEN_TEXT})[ \t]*+=[ \t]*+({QUOTED_TEXT}|[!#-+\--~]*+))?[ \t]*+(?:,|\Z)"
 )
 _NONCE_COUNT = re.compile(r"[0-9A-Fa-f]{8}")
 
