@@ -1,0 +1,1 @@
+"""Sample applications, written on the public names of dcsdk only."""

@@ -1,0 +1,1 @@
+"""A DCMTSI client for the terminal: calls, mini-apps, chat and files."""
