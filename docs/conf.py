@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+
 import dcsdk
 
 HERE = Path(__file__).parent
@@ -60,13 +63,26 @@ def write_api() -> None:
 
 
 def write_clauses() -> None:
-    """Write the matrix of clauses and tests."""
+    """Write the matrix of clauses and tests.
+
+    Raises:
+        ExtensionError: the tests cannot be collected.
+    """
     command = [sys.executable, "-m", "tests.clauses", "--markdown"]
-    table = subprocess.run(  # noqa: S603 - our own command
-        command, cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
-    write("clauses.md", table)
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, cwd=HERE.parent, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise ExtensionError(done.stderr)
+    write("clauses.md", done.stdout)
 
 
-write_api()
-write_clauses()
+def generate(app: Sphinx) -> None:
+    """Write every generated page."""
+    write_api()
+    write_clauses()
+
+
+def setup(app: Sphinx) -> None:
+    """Hook the generated pages into the build."""
+    app.connect("builder-inited", generate)
