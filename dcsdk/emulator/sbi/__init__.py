@@ -1,0 +1,1 @@
+"""Service-based interfaces of the network: JSON over HTTP (TS 29.500, 29.501)."""
