@@ -244,7 +244,7 @@ class CallLeg:
             self.acknowledge(request, response)
             if is_abandoned and not self.is_ended:
                 # the peer changed the session after we gave up: nobody knows its state
-                self._bye_task = self._bye_task or self._agent.start(self._bye(2.0), name="BYE")
+                self._agent.end_later(self)
 
         transaction = self._agent.endpoint.send(request, self.flow, on_success=acknowledge)
         self._pending = transaction

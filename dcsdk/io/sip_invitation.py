@@ -91,7 +91,7 @@ class OutgoingCall:
         if self._transaction is not None:
             self._transaction.cancel()
         for leg in self._legs.values():
-            self._agent.start(leg.bye(), name="BYE of a cancelled call")
+            self._agent.end_later(leg)
 
     # --- inside ----------------------------------------------------------------------------------
     async def _run(self, request: Request) -> None:
@@ -145,7 +145,7 @@ class OutgoingCall:
                 self._agent.add(leg)
                 self._outcome.set_result((leg, response))
             else:
-                self._agent.start(leg.bye(), name="BYE of a fork")
+                self._agent.end_later(leg)
 
     def _new_leg(self, request: Request, response: Response) -> CallLeg:
         dialog = Dialog.from_response(request, response)
@@ -224,7 +224,7 @@ class IncomingCall:
             self.leg.finish(str(exc))
             raise
         except asyncio.CancelledError:
-            self._agent.start(self.leg.bye(), name="BYE of an abandoned answer")
+            self._agent.end_later(self.leg)
             raise
         finally:
             ack.cancel()

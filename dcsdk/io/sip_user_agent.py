@@ -79,6 +79,7 @@ class SipUserAgent:
         self._legs: dict[tuple[str, str | None, str | None], CallLeg] = {}
         self._outgoing: set[OutgoingCall] = set()
         self._tasks = TaskSet("sip user agent")
+        self._is_closing = self._is_closed = False
 
     def attach(self, endpoint: SipEndpoint) -> None:
         """Use this endpoint."""
@@ -162,17 +163,26 @@ class SipUserAgent:
 
     async def aclose(self, timeout_s: float = 3.0) -> None:
         """End every call: CANCEL, BYE, refusals. Idempotent; bounded by ``timeout_s``."""
+        self._is_closing = True
         for call in list(self._outgoing):
             call.cancel()
         byes = [asyncio.ensure_future(leg.bye(timeout_s)) for leg in self.legs]
         if byes:
             await asyncio.wait(byes)
+        self._is_closed = True
         await self._tasks.aclose()
 
     # --- for calls and dialogs -------------------------------------------------------------------
     def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
         """Run a task that ends with the user agent at the latest."""
         return self._tasks.start(work, name=name)
+
+    def end_later(self, leg: CallLeg) -> None:
+        """End a dialog with BYE in a task of ours; when we are closed already, without."""
+        if self._is_closed:
+            leg.finish("the user agent closed")
+        else:
+            self._tasks.start(leg.bye(), name="BYE")
 
     def add(self, leg: CallLeg) -> None:
         """Know a dialog, so that requests find it."""
@@ -240,8 +250,8 @@ class SipUserAgent:
             request.content_type != SDP or "Content-Encoding" in request.headers
         ):
             incoming.reply(415, headers=[("Accept", SDP), ("Accept-Encoding", "identity")])
-        elif len(self._legs) >= MAX_LEGS:
-            incoming.reply(486)
+        elif self._is_closing or len(self._legs) >= MAX_LEGS:
+            incoming.reply(480 if self._is_closing else 486)
         else:
             dialog = Dialog.from_request(request, local_tag=incoming.local_tag)
             leg = CallLeg(self, dialog, incoming.flow, format_features(self.features))
