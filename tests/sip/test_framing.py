@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsdk.sip.framing import (
@@ -31,6 +31,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
+@settings(max_examples=30)
 @given(st.lists(messages(), min_size=1, max_size=3), st.lists(st.integers(0, 5000), max_size=12))
 def test_messages_come_out_however_the_stream_is_cut(
     sent: list[Request | Response], cuts: list[int]
