@@ -1,0 +1,198 @@
+"""How the client reaches the network: registrations, invitations, dialogs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from dcsdk.security import SignallingSecurity
+
+if TYPE_CHECKING:
+    from dcsdk.config import ClientConfig
+    from dcsdk.ims.feature_tags import FeatureCaps
+    from dcsdk.ims.mediasec import SecurityMechanism
+    from dcsdk.sdp.session import SessionDescription
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationRequest:
+    """What the client puts into its registration.
+
+    Attributes:
+        security_client: ``mediasec`` entries for ``Security-Client``.
+        contact_features: feature parameters for Contact, name to value (``None`` for none), for
+            example ``{"+sip.app-subtype": "webrtc-datachannel"}``.
+        expires_s: lifetime to ask for.
+    """
+
+    security_client: tuple[SecurityMechanism, ...] = ()
+    contact_features: Mapping[str, str | None] = field(default_factory=dict)
+    expires_s: int = 600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationGrant:
+    """What the network granted.
+
+    Attributes:
+        expires_s: granted lifetime of this contact.
+        security_server: the network's ``mediasec`` entries.
+        feature_caps: what ``Feature-Caps`` of the 200 said.
+        associated_uris: ``P-Associated-URI``, the first is the default public identity.
+        service_route: as it came.
+        signalling: how the connection to the P-CSCF is protected.
+    """
+
+    expires_s: int
+    security_server: tuple[SecurityMechanism, ...]
+    feature_caps: FeatureCaps
+    associated_uris: tuple[str, ...]
+    service_route: tuple[str, ...]
+    signalling: SignallingSecurity
+
+
+class Reoffer(ABC):
+    """A re-offer (re-INVITE) from the peer that waits for its answer."""
+
+    offer: SessionDescription
+
+    @abstractmethod
+    async def accept(self, answer: SessionDescription) -> None:
+        """Answer 200 with the SDP answer."""
+
+    @abstractmethod
+    async def reject(self, status: int, reason: str | None = None) -> None:
+        """Refuse; the session stays as it was (RFC 3261 14.1)."""
+
+
+class SignallingDialog(ABC):
+    """One confirmed dialog of a call."""
+
+    call_id: str
+    remote_uri: str
+    asserted_identity: str | None
+
+    @abstractmethod
+    async def reoffer(self, offer: SessionDescription, *, timeout_s: float) -> SessionDescription:
+        """Send a re-offer and wait for the answer; glare (491) is retried inside.
+
+        Raises:
+            CallRejected: refused, with ``.status``; the session stays as it was.
+            OperationTimeout: no final answer in time.
+        """
+
+    @abstractmethod
+    def reoffers(self) -> AsyncIterator[Reoffer]:
+        """Re-offers of the peer, until the dialog ends."""
+
+    @abstractmethod
+    async def bye(self) -> None:
+        """End the dialog. Idempotent and bounded."""
+
+    @abstractmethod
+    async def wait_ended(self) -> str:
+        """Wait for the end of the dialog; returns why, in words."""
+
+
+class OutgoingInvitation(ABC):
+    """An INVITE we sent."""
+
+    @abstractmethod
+    async def answered(self) -> tuple[SignallingDialog, SessionDescription]:
+        """Wait for the first 2xx; later forks are ended with BYE.
+
+        A cancelled wait sends CANCEL.
+
+        Raises:
+            CallRejected: a final refusal, with ``.status``.
+            OperationTimeout: nobody answered in time.
+        """
+
+    @property
+    @abstractmethod
+    def progress(self) -> Sequence[int]:
+        """The provisional statuses so far."""
+
+
+class IncomingInvitation(ABC):
+    """An INVITE that waits for our answer."""
+
+    offer: SessionDescription | None
+    call_id: str
+    remote_uri: str
+    asserted_identity: str | None
+
+    @abstractmethod
+    async def ring(self) -> None:
+        """Send 180."""
+
+    @abstractmethod
+    async def accept(self, answer: SessionDescription) -> SignallingDialog:
+        """Send 200 with the answer and wait for the ACK.
+
+        Raises:
+            CallRejected: the caller cancelled before.
+            OperationTimeout: no ACK came in 64*T1; the dialog is ended.
+        """
+
+    @abstractmethod
+    async def reject(self, status: int, reason: str | None = None) -> None:
+        """Refuse the call."""
+
+
+class Signalling(ABC):
+    """How the client reaches the network: SIP, or whatever a WIC's provider uses (N.2.2)."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, config: ClientConfig) -> None: ...
+
+    @property
+    @abstractmethod
+    def security(self) -> SignallingSecurity:
+        """How the connection is protected."""
+
+    @property
+    @abstractmethod
+    def local_host(self) -> str:
+        """The local address by which the network is reached; media is bound there."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Connect to the P-CSCF."""
+
+    @abstractmethod
+    async def register(
+        self,
+        request: RegistrationRequest,
+        *,
+        on_refreshed: Callable[[RegistrationGrant], None] | None = None,
+        on_lost: Callable[[Exception], None] | None = None,
+    ) -> RegistrationGrant:
+        """Register and keep refreshing until ``deregister`` or ``aclose``.
+
+        Raises:
+            RegistrationFailed: refused, with ``.status``.
+            OperationTimeout: no answer in time.
+        """
+
+    @abstractmethod
+    async def deregister(self) -> None:
+        """Remove the binding. Idempotent and bounded."""
+
+    @abstractmethod
+    def invite(
+        self, target: str, offer: SessionDescription, *, contact_features: Mapping[str, str | None]
+    ) -> OutgoingInvitation:
+        """Send an INVITE."""
+
+    @abstractmethod
+    def invitations(self) -> AsyncIterator[IncomingInvitation]:
+        """Calls that come in, until ``aclose``."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """End every dialog and close the connections. Idempotent and bounded."""
