@@ -73,14 +73,8 @@ class ChannelCarrier(Protocol):
         """Reset the outgoing stream, after what is queued or instead of it."""
 
 
-class _Waiter:
-    """A send that waits for room."""
-
-    __slots__ = ("future", "size")
-
-    def __init__(self, future: asyncio.Future[None], size: int) -> None:
-        self.future = future
-        self.size = size
+_Waiter = tuple["asyncio.Future[None]", int]
+"""A send that waits for room, and how many bytes it needs."""
 
 
 class DataChannel:
@@ -329,13 +323,13 @@ class DataChannel:
         room = self._room()
         waiters = self._waiters
         while waiters:
-            waiter = waiters[0]
-            if not waiter.future.done():
-                if waiter.size > room:
-                    break
-                room -= waiter.size
-                self._reserved += waiter.size
-                waiter.future.set_result(None)
+            future, size = waiters[0]
+            if not future.done():
+                if room < size <= self._max_size:
+                    break  # a message that is too large, as we know now, goes on to fail
+                room -= size
+                self._reserved += size
+                future.set_result(None)
             waiters.popleft()
         if waiters:
             self._credit = 0
@@ -414,20 +408,21 @@ class DataChannel:
                 return
         if self._state not in (ChannelState.CONNECTING, ChannelState.OPEN):
             raise self._closed_error()
-        waiter = _Waiter(self._loop.create_future(), size)
+        future = self._loop.create_future()
+        waiter: _Waiter = (future, size)
         self._waiters.append(waiter)
         self._credit = 0
         if self._state is ChannelState.OPEN:
             self._carrier.wake_when_low(self)
         try:
             async with asyncio.timeout(timeout_s):
-                await waiter.future
+                await future
         except TimeoutError as exc:
             raise OperationTimeout(
                 f"no room to send {size} bytes on stream {self.stream_id} in {timeout_s} s"
             ) from exc
         finally:
-            if not waiter.future.done() or waiter.future.cancelled():
+            if not future.done() or future.cancelled():
                 if waiter in self._waiters:
                     self._waiters.remove(waiter)
             elif self._state is ChannelState.OPEN:
@@ -464,9 +459,9 @@ class DataChannel:
             self._wake_reader()
 
     def _release_senders(self) -> None:
-        for waiter in self._waiters:
-            if not waiter.future.done():
-                waiter.future.set_result(None)
+        for future, _ in self._waiters:
+            if not future.done():
+                future.set_result(None)
         self._waiters.clear()
         self._reserved = 0
 
