@@ -176,6 +176,8 @@ class CallLeg:
     async def bye(self, timeout_s: float = 2.0) -> None:
         """End the dialog. Idempotent; an unanswered BYE is given up after ``timeout_s``."""
         if self._bye_task is None:
+            if self._agent.is_closed:
+                self.finish("the user agent closed")
             if self.is_ended:
                 return
             self._bye_task = self._agent.start(self._bye(timeout_s), name="BYE")

@@ -53,6 +53,7 @@ class SipUserAgent:
         endpoint: set by :meth:`attach`.
         features: Contact features of answers to INVITE.
         route: Route of requests outside of dialogs, as written.
+        is_closed: no task is started any more.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class SipUserAgent:
         self._legs: dict[tuple[str, str | None, str | None], CallLeg] = {}
         self._outgoing: set[OutgoingCall] = set()
         self._tasks = TaskSet("sip user agent")
-        self._is_closing = self._is_closed = False
+        self._is_closing = self.is_closed = False
 
     def attach(self, endpoint: SipEndpoint) -> None:
         """Use this endpoint."""
@@ -169,7 +170,7 @@ class SipUserAgent:
         byes = [asyncio.ensure_future(leg.bye(timeout_s)) for leg in self.legs]
         if byes:
             await asyncio.wait(byes)
-        self._is_closed = True
+        self.is_closed = True
         await self._tasks.aclose()
 
     # --- for calls and dialogs -------------------------------------------------------------------
@@ -179,7 +180,7 @@ class SipUserAgent:
 
     def end_later(self, leg: CallLeg) -> None:
         """End a dialog with BYE in a task of ours; when we are closed already, without."""
-        if self._is_closed:
+        if self.is_closed:
             leg.finish("the user agent closed")
         else:
             self._tasks.start(leg.bye(), name="BYE")
