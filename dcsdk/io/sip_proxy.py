@@ -45,23 +45,27 @@ async def relay(
         change: what to do to each response before it goes back, our Via gone already.
 
     Returns:
-        the final response, or ``None`` when the caller is gone.
+        the final response as it went back, or ``None`` when the caller is gone.
 
     Raises:
         LocalProtocolError: an ACK; use :meth:`SipEndpoint.forward` for the ACK of a 2xx.
     """
     if request.method == "ACK":
         raise LocalProtocolError("an ACK is forwarded without a transaction")
-    transaction = endpoint.send(
-        request, flow, on_success=lambda response: _pass_back(incoming, response, change)
-    )
+
+    def pass_more(response: Response) -> None:
+        if transaction.is_done:  # the first one goes back in its order, below
+            _pass_back(incoming, response, change)
+
+    transaction = endpoint.send(request, flow, on_success=pass_more)
     incoming.when_cancelled(transaction.cancel)
     try:
         async for response in transaction:
+            if response.status == 100:
+                continue
+            sent = _pass_back(incoming, response, change)
             if response.is_final:
-                return response if response.is_success else _pass_back(incoming, response, change)
-            if response.status != 100:
-                _pass_back(incoming, response, change)
+                return sent
         return None
     except DcsdkError as exc:
         logger.info("proxy: %s to %s failed: %s", request.method, flow.remote, exc)
