@@ -242,13 +242,15 @@ class CallLeg:
         is_abandoned = False
 
         def acknowledge(response: Response) -> None:
+            if not response.is_success:
+                return
             self._refresh_target(response)
             self.acknowledge(request, response)
             if is_abandoned and not self.is_ended:
                 # the peer changed the session after we gave up: nobody knows its state
                 self._agent.end_later(self)
 
-        transaction = self._agent.endpoint.send(request, self.flow, on_success=acknowledge)
+        transaction = self._agent.endpoint.send(request, self.flow, on_response=acknowledge)
         self._pending = transaction
         try:
             return await transaction.final()

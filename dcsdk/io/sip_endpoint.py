@@ -181,7 +181,7 @@ class SipEndpoint:
         request: Request,
         flow: Flow,
         *,
-        on_success: Callable[[Response], object] | None = None,
+        on_response: Callable[[Response], object] | None = None,
     ) -> ClientTransaction:
         """Send a request in a new transaction. Our Via is put on top of a copy.
 
@@ -190,7 +190,7 @@ class SipEndpoint:
         Args:
             request: without our Via.
             flow: where to.
-            on_success: see :class:`ClientTransaction`.
+            on_response: see :class:`ClientTransaction`.
 
         Raises:
             LocalProtocolError: an ACK, or too many transactions.
@@ -200,7 +200,7 @@ class SipEndpoint:
             raise ChannelClosed("the SIP endpoint is closed")
         request = self._with_via(request, flow)
         handle = ClientTransaction(self, request, flow)
-        handle.on_success = on_success
+        handle.on_response = on_response
         machine = self._layer.request(
             request, flow=flow, is_reliable=flow.is_reliable, now=self._loop.time()
         )

@@ -114,7 +114,7 @@ class OutgoingCall:
 
     async def _attempt(self, request: Request) -> Response:
         self._transaction = transaction = self._agent.endpoint.send(
-            request, self._flow, on_success=lambda response: self._succeed(request, response)
+            request, self._flow, on_response=lambda response: self._succeed(request, response)
         )
         if self._is_abandoned:
             transaction.cancel()
@@ -127,6 +127,8 @@ class OutgoingCall:
 
     def _succeed(self, request: Request, response: Response) -> None:
         """Take a 2xx: the first wins, a repeated one is acknowledged, a fork is ended."""
+        if not response.is_success:
+            return
         try:
             tag = response.to.tag
             leg = self._legs.get(tag)

@@ -53,20 +53,18 @@ async def relay(
     if request.method == "ACK":
         raise LocalProtocolError("an ACK is forwarded without a transaction")
 
-    def pass_more(response: Response) -> None:
-        if transaction.is_done:  # the first one goes back in its order, below
-            _pass_back(incoming, response, change)
+    sent: Response | None = None
 
-    transaction = endpoint.send(request, flow, on_success=pass_more)
+    def pass_back(response: Response) -> None:
+        nonlocal sent
+        if response.status != 100:
+            sent = _pass_back(incoming, response, change)
+
+    transaction = endpoint.send(request, flow, on_response=pass_back)
     incoming.when_cancelled(transaction.cancel)
     try:
-        async for response in transaction:
-            if response.status == 100:
-                continue
-            sent = _pass_back(incoming, response, change)
-            if response.is_final:
-                return sent
-        return None
+        await transaction.final()
+        return sent
     except DcsdkError as exc:
         logger.info("proxy: %s to %s failed: %s", request.method, flow.remote, exc)
         return _answer_for(incoming, exc)

@@ -31,14 +31,15 @@ class ClientTransaction:
     Attributes:
         request: as sent, with our Via on top.
         flow: where it went.
-        on_success: called with each 2xx: the first, each repetition (same To tag) and each fork
-            (another one), whether anybody waits or not.
+        on_response: called with each response as it comes, whether anybody waits or not; for an
+            INVITE also with every 2xx after the first: a repetition (same To tag) or a fork
+            (another one).
     """
 
     def __init__(self, endpoint: SipEndpoint, request: Request, flow: Flow) -> None:
         self.request = request
         self.flow = flow
-        self.on_success: Callable[[Response], object] | None = None
+        self.on_response: Callable[[Response], object] | None = None
         self.machine: ClientTx | None = None
         self._endpoint = endpoint
         self._responses: deque[Response] = deque()
@@ -84,8 +85,8 @@ class ClientTransaction:
 
     def receive(self, response: Response) -> None:
         """Take a response from the transaction layer."""
-        if response.is_success and self.on_success is not None:
-            self.on_success(response)
+        if self.on_response is not None:
+            self.on_response(response)
         if self._outcome is not None:
             return
         if response.is_final:
