@@ -1,0 +1,19 @@
+"""SCTP for data channels, without I/O (RFC 9260 as RFC 8831 uses it)."""
+
+from __future__ import annotations
+
+from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.config import SctpConfig
+from dcsdk.sctp.congestion import CongestionController, Cubic, NewReno
+from dcsdk.sctp.sender import SendBufferFull
+from dcsdk.sctp.stats import AssociationStats
+
+__all__ = [
+    "AssociationStats",
+    "CongestionController",
+    "Cubic",
+    "NewReno",
+    "SctpAssociation",
+    "SctpConfig",
+    "SendBufferFull",
+]

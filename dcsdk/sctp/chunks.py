@@ -75,9 +75,7 @@ class Data:
 
     def encode(self) -> bytes:
         """Return the chunk."""
-        value = struct.pack(
-            "!LHHL", self.tsn, self.stream_id, self.stream_sequence, self.ppid
-        )
+        value = struct.pack("!LHHL", self.tsn, self.stream_id, self.stream_sequence, self.ppid)
         return encode_chunk(ChunkType.DATA, self.flags, value + self.data)
 
 

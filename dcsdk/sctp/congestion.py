@@ -26,7 +26,9 @@ class CongestionController(ABC):
     slow_start_threshold: int
 
     @abstractmethod
-    def on_acknowledged(self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool) -> None:
+    def on_acknowledged(
+        self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool
+    ) -> None:
         """New data was acknowledged outside of loss recovery.
 
         Args:
@@ -43,6 +45,10 @@ class CongestionController(ABC):
     @abstractmethod
     def on_timeout(self, *, now: float) -> None:
         """The retransmission timer expired (RFC 9260 7.2.3)."""
+
+    @abstractmethod
+    def on_idle(self) -> None:
+        """Nothing was sent for one retransmission time-out (RFC 9260 7.2.1)."""
 
     @abstractmethod
     def on_spurious(self) -> None:
@@ -62,9 +68,12 @@ class NewReno(CongestionController):
         self._packet_size = packet_size
         self._max_window = max_window
         self._acknowledged = 0
+        self._initial_window = initial_window
         self._before = (initial_window, max_window)
 
-    def on_acknowledged(self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool) -> None:
+    def on_acknowledged(
+        self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool
+    ) -> None:
         """See the base class."""
         if not is_limited:
             return
@@ -92,6 +101,10 @@ class NewReno(CongestionController):
         self.window = self._packet_size
         self._acknowledged = 0
 
+    def on_idle(self) -> None:
+        """See the base class."""
+        self.window = max(self.window // 2, min(self.window, self._initial_window))
+
     def on_spurious(self) -> None:
         """See the base class."""
         window, threshold = self._before
@@ -117,9 +130,12 @@ class Cubic(CongestionController):
         self._period_s = 0.0  # K
         self._reno = 0.0  # W_est, packets
         self._credit = 0.0  # growth below one byte
+        self._initial_window = initial_window
         self._before: tuple[int, int, float] = (initial_window, max_window, 0.0)
 
-    def on_acknowledged(self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool) -> None:
+    def on_acknowledged(
+        self, size_bytes: int, *, now: float, rtt_s: float, is_limited: bool
+    ) -> None:
         """See the base class."""
         if not is_limited:
             return
@@ -155,6 +171,11 @@ class Cubic(CongestionController):
         """See the base class."""
         self._reduce()
         self.window = self._packet_size
+
+    def on_idle(self) -> None:
+        """See the base class."""
+        self.window = max(self.window // 2, min(self.window, self._initial_window))
+        self._epoch_s = None
 
     def on_spurious(self) -> None:
         """See the base class."""

@@ -54,8 +54,15 @@ class InterleavedAssembler:
     Source: RFC 8260 2.2.
     """
 
-    __slots__ = ("_current", "_current_key", "_max_size", "_messages", "_refuse", "_streams",
-                 "held")
+    __slots__ = (
+        "_current",
+        "_current_key",
+        "_max_size",
+        "_messages",
+        "_refuse",
+        "_streams",
+        "held",
+    )
 
     def __init__(self, streams: InboundStreams, max_size: int, refuse: Refuse) -> None:
         self._streams = streams

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from google_crc32c import extend, value
@@ -27,21 +27,48 @@ class Seal:
     Attributes:
         head: the first 8 bytes of every packet.
         seed: CRC32c state after the common header.
+        is_zero_checksum: leave the checksum zero; DTLS guards the packet (RFC 9653).
     """
 
-    __slots__ = ("head", "seed")
+    __slots__ = ("head", "is_zero_checksum", "seed")
 
     def __init__(self, source_port: int, destination_port: int, tag: int) -> None:
         self.head = ADDRESS_PART.pack(source_port, destination_port, tag)
         self.seed: int = value(self.head + NO_CHECKSUM)
+        self.is_zero_checksum = False
 
     def close(self, chunks: bytes) -> bytes:
         """Return the packet that carries ``chunks``."""
+        if self.is_zero_checksum:
+            return self.head + NO_CHECKSUM + chunks
         return self.head + CHECKSUM.pack(extend(self.seed, chunks)) + chunks
+
+    def close_with_checksum(self, chunks: bytes) -> bytes:
+        """Like :meth:`close`, for the packets that always need one (RFC 9653 5.2)."""
+        return self.head + CHECKSUM.pack(extend(self.seed, chunks)) + chunks
+
+    def close_all(self, bodies: Iterable[bytes]) -> list[bytes]:
+        """Return the packets for many chunks, one packet each."""
+        head, seed, pack, crc = self.head, self.seed, CHECKSUM.pack, extend
+        if self.is_zero_checksum:
+            head += NO_CHECKSUM
+            return [head + body for body in bodies]
+        return [head + pack(crc(seed, body)) + body for body in bodies]
 
     def is_intact(self, packet: bytes) -> bool:
         """Tell whether a packet with this head has the right checksum."""
         return bool(extend(self.seed, packet[12:]) == CHECKSUM.unpack_from(packet, 8)[0])
+
+
+def bundle(chunks: Iterable[bytes], seal: Seal, mtu: int) -> list[bytes]:
+    """Put chunks, in order, into as few packets as will take them."""
+    bodies: list[bytes] = []
+    for chunk in chunks:
+        if bodies and len(bodies[-1]) + len(chunk) <= mtu - COMMON_HEADER_SIZE:
+            bodies[-1] += chunk
+        else:
+            bodies.append(chunk)
+    return seal.close_all(bodies)
 
 
 def iterate_chunks(packet: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -56,7 +83,9 @@ def iterate_chunks(packet: bytes) -> Iterator[tuple[int, int, bytes]]:
             raise ParseError("packet ends inside a chunk header", source="RFC 9260 3.2")
         kind, flags, size = CHUNK_HEADER.unpack_from(packet, position)
         if size < 4 or position + size > end:
-            raise ParseError(f"chunk of {size} bytes does not fit the packet", source="RFC 9260 3.2")
+            raise ParseError(
+                f"chunk of {size} bytes does not fit the packet", source="RFC 9260 3.2"
+            )
         yield kind, flags, packet[position + 4 : position + size]
         position += (size + 3) & ~3
 

@@ -96,7 +96,9 @@ def iterate_tlvs(data: bytes) -> Iterator[Tlv]:
     while position + 4 <= end:
         kind, size = _TLV.unpack_from(data, position)
         if size < 4 or position + size > end:
-            raise ParseError(f"item of {size} bytes does not fit its chunk", source="RFC 9260 3.2.1")
+            raise ParseError(
+                f"item of {size} bytes does not fit its chunk", source="RFC 9260 3.2.1"
+            )
         count += 1
         if count > MAX_TLV_ITEMS:
             raise ParseError(f"more than {MAX_TLV_ITEMS} items in a chunk")

@@ -51,8 +51,18 @@ class DataAssembler:
     Source: RFC 9260 6.9.
     """
 
-    __slots__ = ("_early", "_flags", "_key", "_max_size", "_parts", "_refuse", "_room",
-                 "_runs_by_end", "_runs_by_start", "_streams")
+    __slots__ = (
+        "_early",
+        "_flags",
+        "_key",
+        "_max_size",
+        "_parts",
+        "_refuse",
+        "_room",
+        "_runs_by_end",
+        "_runs_by_start",
+        "_streams",
+    )
 
     def __init__(self, streams: InboundStreams, max_size: int, refuse: Refuse) -> None:
         self._streams = streams

@@ -52,6 +52,7 @@ class Receiver:
         events: where messages go.
 
     Attributes:
+        is_interleaving: as given.
         is_sack_urgent: the next SACK must not be delayed (RFC 9260 6.7).
         refused_streams: streams whose message was too large; the owner resets them.
         invalid_streams: ids beyond ``stream_count`` since the owner last looked.
@@ -74,6 +75,7 @@ class Receiver:
         self._ranges = TsnRanges()
         self._is_disordered = False
         self._is_full = False
+        self.is_interleaving = is_interleaving
         self._window = window
         self._max_message_size = max_message_size
         self._stream_count = stream_count
@@ -148,7 +150,7 @@ class Receiver:
             tsn == self._expected
             and not self._is_disordered
             and not self._is_full
-            and 16 < size
+            and size > 16
             and stop <= end
             and key >> 48 < self._stream_count
         ):
@@ -172,7 +174,7 @@ class Receiver:
             tsn == self._expected
             and not self._is_disordered
             and not self._is_full
-            and 20 < size
+            and size > 20
             and stop <= end
             and key >> 48 < self._stream_count
         ):
@@ -348,5 +350,3 @@ def _no_user_data(tsn: int) -> PeerViolation:
     return PeerViolation(
         f"chunk with TSN {tsn} holds no data", code=CauseCode.NO_USER_DATA, source="RFC 9260 6.2"
     )
-
-

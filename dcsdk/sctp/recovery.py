@@ -80,25 +80,25 @@ class Rack:
     Attributes:
         newest_sent_s: when the most recently sent packet that arrived was sent.
         newest_tsn: its TSN, which breaks ties between packets of one batch.
+        rtt_s: its round trip.
         is_reordering_seen: packets overtake each other on this path.
     """
 
-    __slots__ = ("_steps", "is_reordering_seen", "newest_sent_s", "newest_tsn")
+    __slots__ = ("_steps", "is_reordering_seen", "newest_sent_s", "newest_tsn", "rtt_s")
 
     def __init__(self) -> None:
         self.newest_sent_s = -1.0
         self.newest_tsn = -1
+        self.rtt_s = 0.0
         self.is_reordering_seen = False
         self._steps = 1
 
-    def arrived(self, sent_s: float, tsn: int) -> None:
-        """A packet sent at ``sent_s`` was acknowledged."""
-        if (sent_s, tsn) > (self.newest_sent_s, self.newest_tsn):
+    def arrived(self, sent_s: float, tsn: int, now: float) -> None:
+        """A packet sent at ``sent_s`` was acknowledged now."""
+        newest = self.newest_sent_s
+        if sent_s > newest or (sent_s == newest and tsn > self.newest_tsn):
             self.newest_sent_s, self.newest_tsn = sent_s, tsn
-
-    def reordering_seen(self) -> None:
-        """An old hole was filled by its first transmission."""
-        self.is_reordering_seen = True
+            self.rtt_s = now - sent_s
 
     def spurious_retransmission(self) -> None:
         """The peer reported a duplicate: wait longer (RFC 8985 6.2 step 4)."""

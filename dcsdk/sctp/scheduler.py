@@ -105,19 +105,23 @@ class Scheduler:
             item = heapreplace(self._heap, (stream.virtual_time, self._order, stream))
             self.current = item[2]
 
-    def retire(self) -> None:
-        """The current stream has nothing more to send."""
+    def retire(self, octets: int) -> None:
+        """The current stream sent that much and has nothing more to send."""
         stream = self.current
         if stream is None:
             return
         stream.is_active = False
         self._clock = max(self._clock, stream.virtual_time)
-        self.current = heappop(self._heap)[2] if self._heap else None
+        if self._heap:
+            stream.virtual_time += octets / stream.weight
+            self.current = heappop(self._heap)[2]
+        else:
+            self.current = None
 
     def remove(self, stream: OutboundStream) -> None:
         """Take a stream out wherever it is (reset, abandoned)."""
         if self.current is stream:
-            self.retire()
+            self.retire(0)
         elif stream.is_active:
             stream.is_active = False
             self._heap = sorted(item for item in self._heap if item[2] is not stream)

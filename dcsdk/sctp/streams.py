@@ -84,9 +84,7 @@ class InboundStreams:
         if not self._is_ahead(following, stream.next_sequence):
             return
         # What came whole before the skipped message is still worth delivering, in order.
-        early = [
-            waiting for waiting in stream.waiting if not self._is_ahead(waiting, sequence)
-        ]
+        early = [waiting for waiting in stream.waiting if not self._is_ahead(waiting, sequence)]
         for waiting in sorted(early, key=lambda item: (item - stream.next_sequence) & self._mask):
             self._hand_over(stream_id, stream, waiting)
         stream.next_sequence = following

@@ -1,0 +1,148 @@
+"""Is the peer alive, how far away is it, and how large may a packet be.
+
+HEARTBEAT chunks carry a nonce, so an answer cannot be forged or replayed; the same chunk padded
+with PAD probes the path MTU (RFC 8261 6.2, RFC 8899).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from dcsdk.sctp.chunks import ChunkType, encode_chunk
+from dcsdk.sctp.config import SctpConfig
+from dcsdk.sctp.packet import COMMON_HEADER_SIZE
+from dcsdk.sctp.parameters import ParameterType, Tlv
+from dcsdk.sctp.recovery import RoundTrip
+
+_INFO = struct.Struct("!8sd")
+_NONCE_SIZE = 8
+_HEARTBEAT_SIZE = 4 + 4 + _INFO.size
+MAX_PROBE_LOSSES = 3
+"""A size is given up after this many unanswered probes (MAX_PROBES, RFC 8899 5.1.2)."""
+PROBE_STEP = 32
+"""The search for the path MTU ends when the unknown range is smaller, bytes."""
+MTU_RAISE_INTERVAL_S = 600.0
+"""Time until a larger size is tried again (RFC 8899 5.1.1)."""
+
+
+class Heartbeat:
+    """Sends HEARTBEATs when the path is idle, and finds the packet size if asked to.
+
+    Args:
+        config: intervals and sizes.
+        entropy: for nonces and jitter.
+        round_trip: takes the measurements.
+
+    Attributes:
+        mtu: largest packet size known to pass, bytes.
+        is_unanswered: the last heartbeat has no answer yet.
+    """
+
+    def __init__(
+        self, config: SctpConfig, entropy: Callable[[int], bytes], round_trip: RoundTrip
+    ) -> None:
+        self._config = config
+        self._entropy = entropy
+        self._round_trip = round_trip
+        self._timer_s: float | None = None
+        self._nonce = b""
+        self.is_unanswered = False
+        self.mtu = config.mtu
+        self._high = config.max_mtu
+        self._probe_size = 0
+        self._probe_nonce = b""
+        self._probe_losses = 0
+        self._probe_timer_s: float | None = None
+
+    def start(self, now: float) -> None:
+        """The association is established."""
+        self.postpone(now)
+        if self._config.is_pmtu_probing and self._high > self.mtu:
+            self._probe_timer_s = now
+
+    def postpone(self, now: float) -> None:
+        """The path was used: the next heartbeat is an interval away (RFC 9260 8.3)."""
+        if self._config.hb_interval_s:
+            jitter = self._round_trip.timeout_s * (0.5 + self._entropy(1)[0] / 255)
+            self._timer_s = now + self._config.hb_interval_s + jitter
+
+    def next_timer(self) -> float | None:
+        """Return when :meth:`handle_timer` has something to send, seconds."""
+        if self._timer_s is None or self._probe_timer_s is None:
+            return self._probe_timer_s if self._timer_s is None else self._timer_s
+        return min(self._timer_s, self._probe_timer_s)
+
+    def handle_timer(self, now: float, heard_s: float) -> tuple[list[bytes], bool]:
+        """Return chunk groups that each need a packet of their own, and whether one went missing.
+
+        A heartbeat without an answer is an error against the peer and is repeated after the
+        retransmission time-out (RFC 9260 8.1, 8.3); a lost probe of the path MTU is no error.
+
+        Args:
+            now: seconds.
+            heard_s: when the peer last acknowledged something; then no heartbeat is needed.
+        """
+        groups: list[bytes] = []
+        is_missing = False
+        if self._timer_s is not None and now >= self._timer_s:
+            if not self.is_unanswered and now - heard_s < self._config.hb_interval_s:
+                self.postpone(heard_s)
+            else:
+                is_missing = self.is_unanswered
+                if is_missing:
+                    self._round_trip.back_off()
+                self.is_unanswered = True
+                self._nonce = self._entropy(_NONCE_SIZE)
+                self._timer_s = now + self._round_trip.timeout_s
+                groups.append(_heartbeat(self._nonce, now))
+        if self._probe_timer_s is not None and now >= self._probe_timer_s:
+            groups += self._probe(now)
+        return groups, is_missing
+
+    def acknowledged(self, value: bytes, now: float) -> bool:
+        """Take the value of a HEARTBEAT ACK.
+
+        Returns:
+            It answers a heartbeat or probe of ours.
+        """
+        if len(value) != 4 + _INFO.size:
+            return False
+        nonce, sent_s = _INFO.unpack_from(value, 4)
+        if self.is_unanswered and nonce == self._nonce:
+            self.is_unanswered = False
+            self._nonce = b""
+            self._round_trip.sample(now - sent_s)
+            self.postpone(now)
+            return True
+        if self._probe_nonce and nonce == self._probe_nonce:
+            self.mtu = self._probe_size
+            self._probe_nonce, self._probe_losses = b"", 0
+            is_done = self._high - self.mtu < PROBE_STEP
+            self._probe_timer_s = now + MTU_RAISE_INTERVAL_S if is_done else now
+            return True
+        return False
+
+    def _probe(self, now: float) -> list[bytes]:
+        if self._probe_nonce:
+            self._probe_losses += 1
+            if self._probe_losses >= MAX_PROBE_LOSSES:
+                self._high = self._probe_size - 4
+                self._probe_losses = 0
+        if self._high - self.mtu < PROBE_STEP:
+            self._high = self._config.max_mtu
+            self._probe_nonce = b""
+            self._probe_timer_s = now + MTU_RAISE_INTERVAL_S
+            return []
+        if not self._probe_losses:
+            is_first = self._high == self._config.max_mtu
+            self._probe_size = self._high if is_first else (self.mtu + self._high) // 8 * 4
+        self._probe_nonce = self._entropy(_NONCE_SIZE)
+        self._probe_timer_s = now + self._round_trip.timeout_s
+        padding = self._probe_size - COMMON_HEADER_SIZE - _HEARTBEAT_SIZE - 4
+        return [_heartbeat(self._probe_nonce, now) + encode_chunk(ChunkType.PAD, 0, bytes(padding))]
+
+
+def _heartbeat(nonce: bytes, now: float) -> bytes:
+    info = Tlv(ParameterType.HEARTBEAT_INFO, _INFO.pack(nonce, now))
+    return encode_chunk(ChunkType.HEARTBEAT, 0, info.encode())

@@ -1,0 +1,337 @@
+"""From queued messages to sealed packets: scheduling, fragmentation and bundling.
+
+Full packets all have the same size, so that UDP segmentation offload can carry a batch of them in
+one system call. A run of full packets of one message is made by two list comprehensions; everything
+else goes chunk by chunk through :meth:`Packetizer._write_bundle`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterable
+
+from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, ChunkType
+from dcsdk.sctp.events import Event, MessageAbandoned, SendBufferLow
+from dcsdk.sctp.outstanding import Outstanding
+from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal
+from dcsdk.sctp.scheduler import OutboundStream, QueuedMessage, Scheduler
+from dcsdk.sctp.tsn import MASK, WRAP
+
+_DATA = struct.Struct("!BBHLQ")
+_I_DATA = struct.Struct("!BBHLQL")
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
+
+MIN_FRAGMENT = 256
+"""A message that needs several packets anyway begins in the rest of one if this much fits."""
+
+NEVER = float("inf")
+
+
+class Packetizer:
+    """Queues of all streams, and the packets made of them.
+
+    Args:
+        outstanding: where written packets are recorded.
+        seal: ports and tag.
+        initial_tsn: our first TSN.
+        mtu: packet size, bytes, a multiple of 4.
+        is_interleaving: write I-DATA.
+        events: where ``SendBufferLow`` and ``MessageAbandoned`` go.
+
+    Attributes:
+        streams: outgoing streams that were ever used, by id.
+        scheduler: those with something to send.
+        next_tsn: of the next new chunk; does not wrap.
+        queued_bytes: of user data accepted and not yet sent.
+        full: bytes of user data in a full packet.
+        limits: most retransmissions and expiry of packets with limited reliability, by last TSN.
+    """
+
+    def __init__(
+        self,
+        *,
+        outstanding: Outstanding,
+        seal: Seal,
+        initial_tsn: int,
+        mtu: int,
+        is_interleaving: bool,
+        events: deque[Event],
+    ) -> None:
+        self._outstanding = outstanding
+        self._seal = seal
+        self._events = events
+        self._is_interleaving = is_interleaving
+        self._header_size = _I_DATA.size if is_interleaving else _DATA.size
+        self.streams: dict[int, OutboundStream] = {}
+        self.scheduler = Scheduler()
+        self.next_tsn = initial_tsn
+        self.queued_bytes = 0
+        self.limits: dict[int, tuple[int, float]] = {}
+        self.full = 0
+        self.set_mtu(mtu)
+
+    def set_mtu(self, mtu: int) -> None:
+        """Change the packet size, bytes; packets already written keep theirs."""
+        self._capacity = mtu - COMMON_HEADER_SIZE
+        self.full = self._capacity - self._header_size
+        kind = "!BBHLQL" if self._is_interleaving else "!BBHLQ"
+        self._pack_full = struct.Struct(f"{kind}{self.full}s").pack
+
+    def stream(self, stream_id: int) -> OutboundStream:
+        """Return the stream, made on first use."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            stream = self.streams[stream_id] = OutboundStream(stream_id)
+        return stream
+
+    def enqueue(self, stream: OutboundStream, message: QueuedMessage) -> None:
+        """Queue a message."""
+        size = len(message[0])
+        stream.queue.append(message)
+        stream.queued_bytes += size
+        self.queued_bytes += size
+        if not stream.is_active and not stream.is_held:
+            self.scheduler.activate(stream)
+
+    # --- writing ---------------------------------------------------------------------------------
+    def write(self, packets: list[bytes], lead: bytes, window: int, now: float) -> None:
+        """Append packets of new data while less than ``window`` bytes are in flight.
+
+        With nothing in flight one packet goes out whatever the window: it probes a closed window
+        (RFC 9260 6.1 rule A).
+
+        Args:
+            packets: what is sent in this batch.
+            lead: a chunk that goes in front of the first packet's data, or ``b""``.
+            window: bytes.
+            now: seconds.
+        """
+        outstanding, scheduler, full = self._outstanding, self.scheduler, self.full
+        first = len(packets)
+        if lead and not self._fits_behind(lead):
+            packets.append(self._seal.close(lead))
+            lead, first = b"", first + 1
+        while (stream := scheduler.current) is not None and (
+            outstanding.in_flight < window or not outstanding.in_flight
+        ):
+            data, _, _, _, expires = stream.queue[0]
+            if expires <= now and not stream.offset:
+                self.discard_first(stream)
+            elif len(data) - stream.offset > full and not lead:
+                self._write_full_packets(packets, stream, window - outstanding.in_flight)
+            elif body := self._write_bundle(lead, now):
+                packets.append(self._seal.close(body))
+                lead = b""
+        if lead:
+            packets.insert(first, self._seal.close(lead))
+            first += 1
+        written = packets[first:]
+        outstanding.packets += written
+        outstanding.times += [now] * len(written)
+
+    def _write_full_packets(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
+        """Write fragments of the stream's first message that each fill a packet."""
+        data, ppid, is_unordered, max_retr, expires = stream.queue[0]
+        full, start, wire = self.full, stream.offset, self.next_tsn & MASK
+        count = min((len(data) - start - 1) // full, -(-room // full) or 1, WRAP - wire)
+        count = max(count, 1)
+        if self._is_interleaving and self.scheduler.is_contended:
+            count = 1
+        stop = start + count * full
+        size = self._header_size + full
+        flags = FLAG_UNORDERED if is_unordered else 0
+        pack = self._pack_full
+        tsns: Iterable[int] = range(wire, wire + count)
+        offsets: Iterable[int] = range(start, stop, full)
+        bodies: list[bytes] = []
+        if self._is_interleaving:
+            message_id = stream.next_unordered if is_unordered else stream.next_sequence
+            key = stream.stream_id << 48 | message_id
+            number = stream.fragment
+            if not start:
+                first = data[:full]
+                bodies.append(
+                    pack(ChunkType.I_DATA, flags | FLAG_BEGIN, size, wire, key, ppid, first)
+                )
+                tsns, offsets, number = range(wire + 1, wire + count), range(full, stop, full), 1
+            bodies += [
+                pack(64, flags, size, tsn, key, fragment, data[offset : offset + full])
+                for fragment, (tsn, offset) in enumerate(zip(tsns, offsets, strict=True), number)
+            ]
+        else:
+            key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
+            if not start:
+                bodies.append(pack(0, flags | FLAG_BEGIN, size, wire, key, data[:full]))
+                tsns, offsets = range(wire + 1, wire + count), range(full, stop, full)
+            bodies += [
+                pack(0, flags, size, tsn, key, data[offset : offset + full])
+                for tsn, offset in zip(tsns, offsets, strict=True)
+            ]
+        packets += self._seal.close_all(bodies)
+        tsn, written = self.next_tsn, count * full
+        if max_retr >= 0 or expires != NEVER:
+            for end in range(tsn, tsn + count):
+                self.limits[end] = (max_retr, expires)
+        total = self._total()
+        outstanding = self._outstanding
+        outstanding.ends += range(tsn, tsn + count)
+        outstanding.totals += range(total + full, total + written + 1, full)
+        outstanding.in_flight += written
+        self.next_tsn = tsn + count
+        stream.offset = stop
+        stream.fragment += count
+        self._left(stream, written)
+        if self._is_interleaving and self.scheduler.is_contended:
+            self.scheduler.charge(written)
+
+    def _write_bundle(self, lead: bytes, now: float) -> bytes:
+        """Write one packet's chunks: ends of messages, whole messages, or a first piece."""
+        scheduler, header, is_interleaving = (
+            self.scheduler,
+            self._header_size,
+            self._is_interleaving,
+        )
+        parts = [lead] if lead else []
+        room = self._capacity - len(lead)
+        first_tsn = tsn = self.next_tsn
+        written = 0
+        limit: tuple[int, float] | None = None
+        while (stream := scheduler.current) is not None:
+            data, ppid, is_unordered, max_retr, expires = stream.queue[0]
+            start = stream.offset
+            if expires <= now and not start:
+                self.discard_first(stream)
+                continue
+            take = len(data) - start
+            if max_retr >= 0 or expires != NEVER:
+                if written and (
+                    limit is None
+                    or start
+                    or take > room - header
+                    or limit[0] != max_retr
+                    or (limit[1] == NEVER) != (expires == NEVER)
+                ):
+                    break  # a packet is given up as a whole, so it holds one kind of message
+                limit = (max_retr, max(expires, limit[1]) if limit else expires)
+            elif limit is not None:
+                break
+            flags = FLAG_UNORDERED if is_unordered else 0
+            if not start:
+                flags |= FLAG_BEGIN
+            if take > room - header:
+                is_small = take <= self.full and written
+                if is_small or (written and room - header < MIN_FRAGMENT):
+                    break
+                take = (room - header) & ~3
+            if start + take == len(data):
+                flags |= FLAG_END
+            if is_interleaving:
+                message_id = stream.next_unordered if is_unordered else stream.next_sequence
+                number = stream.fragment if start else ppid
+                key = stream.stream_id << 48 | message_id
+                parts.append(_I_DATA.pack(64, flags, header + take, tsn & MASK, key, number))
+            else:
+                key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
+                parts.append(_DATA.pack(0, flags, header + take, tsn & MASK, key))
+            parts.append(data[start : start + take])
+            if take & 3:
+                parts.append(_PADDING[take & 3])
+            tsn += 1
+            written += take
+            room -= header + ((take + 3) & ~3)
+            self._left(stream, take)
+            if flags & FLAG_END:
+                self._finish_message(stream, is_unordered)
+                if limit is not None and start:
+                    break
+            else:
+                stream.offset = start + take
+                stream.fragment += 1
+            if not stream.queue:
+                scheduler.retire(take if is_interleaving else len(data))
+            elif scheduler.is_contended and (is_interleaving or flags & FLAG_END):
+                scheduler.charge(take if is_interleaving else len(data))
+            if room <= header or (not flags & FLAG_END and limit is not None):
+                break
+        if not written:
+            return b""
+        end = tsn - 1
+        if limit is not None:
+            self.limits[end] = limit
+        total = self._total() + written
+        outstanding = self._outstanding
+        outstanding.ends.append(end)
+        outstanding.totals.append(total)
+        outstanding.in_flight += written
+        self.next_tsn = tsn
+        return b"".join(parts)
+
+    def _fits_behind(self, lead: bytes) -> bool:
+        """Tell whether the next message loses nothing by sharing a packet with ``lead``."""
+        stream = self.scheduler.current
+        if stream is None:
+            return False
+        remaining = len(stream.queue[0][0]) - stream.offset
+        return remaining > self.full or remaining <= self.full - len(lead)
+
+    def _total(self) -> int:
+        totals = self._outstanding.totals
+        return totals[-1] if totals else self._outstanding.base_total
+
+    def _left(self, stream: OutboundStream, size: int) -> None:
+        """Count data that left the queue."""
+        self.queued_bytes -= size
+        before = stream.queued_bytes
+        stream.queued_bytes = before - size
+        if before - size <= stream.low_mark < before:
+            self._events.append(SendBufferLow(stream.stream_id))
+
+    def _finish_message(self, stream: OutboundStream, is_unordered: bool) -> None:
+        """The stream's first message is wholly written."""
+        stream.queue.popleft()
+        stream.offset = stream.fragment = 0
+        if not self._is_interleaving:
+            if not is_unordered:
+                stream.next_sequence = (stream.next_sequence + 1) & 0xFFFF
+        elif is_unordered:
+            stream.next_unordered = (stream.next_unordered + 1) & MASK
+        else:
+            stream.next_sequence = (stream.next_sequence + 1) & MASK
+
+    # --- giving up and resetting -----------------------------------------------------------------
+    def discard_first(self, stream: OutboundStream) -> None:
+        """Give up the first message of the current stream, of which nothing was sent."""
+        data = stream.queue.popleft()[0]
+        self._left(stream, len(data))
+        self._events.append(MessageAbandoned(stream.stream_id, False))
+        if not stream.queue:
+            self.scheduler.retire(0)
+
+    def cut_first(self, stream: OutboundStream) -> int:
+        """Give up the rest of a message that was sent in part.
+
+        Returns:
+            The TSN of a last fragment that is never sent; a FORWARD TSN covers it, so that the
+            receiver leaves the message behind (RFC 3758 3.5).
+        """
+        data, _, is_unordered, _, _ = stream.queue[0]
+        self._left(stream, len(data) - stream.offset)
+        self._finish_message(stream, is_unordered)
+        if not stream.queue:
+            self.scheduler.remove(stream)
+        outstanding, tsn = self._outstanding, self.next_tsn
+        outstanding.totals.append(self._total())
+        outstanding.ends.append(tsn)
+        outstanding.times.append(outstanding.times[-1])
+        outstanding.packets.append(b"")
+        self.next_tsn = tsn + 1
+        return tsn
+
+    def drop_queue(self, stream: OutboundStream) -> None:
+        """Forget what waits on a stream; a message sent in part stays to be finished."""
+        keep = 1 if stream.offset else 0
+        while len(stream.queue) > keep:
+            self._left(stream, len(stream.queue.pop()[0]))
+        if not stream.queue and stream.is_active:
+            self.scheduler.remove(stream)

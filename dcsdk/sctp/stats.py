@@ -1,0 +1,62 @@
+"""A snapshot of what an association does, for people and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dcsdk.sctp.events import AssociationState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssociationStats:
+    """Counters and gauges at one moment; counters start when the association is made.
+
+    Attributes:
+        state: where the association is.
+        mtu: size of full packets, bytes.
+        smoothed_rtt_s: SRTT, 0 before the first measurement.
+        minimum_rtt_s: least measurement.
+        latest_rtt_s: last measurement.
+        rto_s: retransmission time-out.
+        congestion_window: bytes that may be in flight.
+        slow_start_threshold: bytes.
+        in_flight_bytes: of user data.
+        queued_bytes: of user data accepted and not sent.
+        peer_window: the a_rwnd the peer last told, bytes.
+        receive_buffered_bytes: of our window in use.
+        packets_sent: packets handed out by ``poll_packets``.
+        packets_received: packets given to ``receive``.
+        packets_dropped: of these, malformed, with a wrong tag or checksum, or out of place.
+        retransmissions: packets sent again.
+        losses: packets judged lost.
+        timeouts: expiries of T3-rtx.
+        probes: tail-loss probes.
+        duplicates: TSNs that came more than once.
+        chunks_dropped: data chunks thrown away for lack of room.
+        messages_abandoned: messages given up after they were sent at least in part.
+        error_count: consecutive time-outs; the association ends above ``max_retrans``.
+    """
+
+    state: AssociationState
+    mtu: int
+    smoothed_rtt_s: float = 0.0
+    minimum_rtt_s: float = 0.0
+    latest_rtt_s: float = 0.0
+    rto_s: float = 0.0
+    congestion_window: int = 0
+    slow_start_threshold: int = 0
+    in_flight_bytes: int = 0
+    queued_bytes: int = 0
+    peer_window: int = 0
+    receive_buffered_bytes: int = 0
+    packets_sent: int = 0
+    packets_received: int = 0
+    packets_dropped: int = 0
+    retransmissions: int = 0
+    losses: int = 0
+    timeouts: int = 0
+    probes: int = 0
+    duplicates: int = 0
+    chunks_dropped: int = 0
+    messages_abandoned: int = 0
+    error_count: int = 0
