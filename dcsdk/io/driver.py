@@ -128,9 +128,10 @@ class DtlsSctpDriver(DatagramReceiver):
     def _settle(self, now: float) -> None:
         """Take all events, send all packets, set the timer."""
         self._poll_dtls_events(now)
-        poll = self._sctp.poll_event
-        while (sctp_event := poll()) is not None:
-            self._on_event(sctp_event)
+        on_event, poll = self._on_event, self._sctp.poll_events
+        while events := poll():
+            for event in events:
+                on_event(event)
         if self.on_settled is not None:
             self.on_settled()
         if self._is_stopped:

@@ -213,7 +213,7 @@ class NativeAssociation(Association):
         if self._dtls is not None:
             counters["records_dropped"] = self._dtls.records_dropped
         if self._sctp is not None:
-            counters["sctp"] = self._sctp.stats()
+            counters["sctp"] = dataclasses.asdict(self._sctp.stats())
         return counters
 
     def export_keying_material(
