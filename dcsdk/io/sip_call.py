@@ -267,18 +267,17 @@ class CallLeg:
             logger.info("call=%s Contact of a 2xx kept out: %s", self.dialog.call_id, exc)
 
     async def _wait_after_glare(self) -> None:
-        wait_s = glare_wait_s(
-            is_call_id_owner=self.dialog.is_call_id_owner, entropy=self._agent.endpoint.entropy
-        )
-        done, _ = await asyncio.wait(
-            [self._ended], timeout=wait_s * self._agent.endpoint.timers.glare_scale
-        )
-        if done:
-            self._check_alive()
-        if self.exchange.is_pending:
-            raise CallRejected(
-                "the peer's own re-INVITE is still open", status=491, source="RFC 3261 14.1"
+        """Wait as RFC 3261 14.1 says, and on while the peer's own re-INVITE is open."""
+        while True:
+            wait_s = glare_wait_s(
+                is_call_id_owner=self.dialog.is_call_id_owner, entropy=self._agent.endpoint.entropy
             )
+            await asyncio.wait(
+                [self._ended], timeout=wait_s * self._agent.endpoint.timers.glare_scale
+            )
+            self._check_alive()
+            if not self.exchange.is_pending:
+                return
 
     async def _bye(self, timeout_s: float) -> None:
         request = self.dialog.request("BYE", headers=self._agent.common_headers("BYE", self.flow))

@@ -177,6 +177,7 @@ class IncomingCall:
         self.leg = leg
         self._agent = agent
         self._incoming = incoming
+        self._is_decided = False
         leg.on_ended = self._withdrawn
         incoming.when_cancelled(self._withdrawn)
 
@@ -208,7 +209,7 @@ class IncomingCall:
             body=body,
             content_type=SDP,
         )
-        self.leg.on_ended = None
+        self._is_decided = True
         self.leg.dialog.state = DialogState.CONFIRMED
         if self.body:
             self.leg.exchange.end()
@@ -242,16 +243,18 @@ class IncomingCall:
         """
         if not 300 <= status <= 699:
             raise LocalProtocolError(f"{status} is no refusal")
-        self.leg.on_ended = None
+        self._is_decided = True
         if not self._incoming.is_answered:
             self._incoming.reply(status, reason)
         self.leg.finish(f"we refused the call with {status}")
 
     def _withdrawn(self) -> None:
-        self.leg.on_ended = None
+        if self._is_decided:
+            return
+        self._is_decided = True
         if not self._incoming.is_answered:
             self._incoming.reply(487)
-            self.leg.finish("the caller gave up")
+        self.leg.finish("the caller gave up")
 
 
 def asserted_identity(message: Request | Response) -> str | None:
