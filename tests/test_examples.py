@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +33,15 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
         yield {**json.loads(read_line(process)), "folder": folder}
 
 
+def run_program(path: Path, folder: Path) -> str:
+    """Run a program that ends by itself, without a complaint; returns what it printed."""
+    command = [sys.executable, "-W", "error", str(path)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
 def test_every_example_is_run_here() -> None:
     found = {path.name for path in EXAMPLES.glob("*.py")}
     assert found == BY_THEMSELVES | WITH_EMULATOR
@@ -41,17 +49,14 @@ def test_every_example_is_run_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(BY_THEMSELVES))
 def test_example_ends_well_by_itself(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / name)],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        env=dict(os.environ),
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    assert not done.stderr
+    assert run_program(EXAMPLES / name, tmp_path)
+
+
+def test_program_of_the_readme_runs(tmp_path: Path) -> None:
+    _, _, rest = (ROOT / "README.md").read_text(encoding="utf-8").partition("```python\n")
+    program = tmp_path / "program.py"
+    program.write_text(rest.partition("```")[0], encoding="utf-8")
+    assert "hello" in run_program(program, tmp_path)
 
 
 async def test_echo_bot_echoes_in_another_process(emulator: dict[str, Any]) -> None:
