@@ -34,6 +34,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.plugins.app_http import HttpProtocol
 from dcsdk.plugins.app_lists import HtmlListProvider, JsonAListProvider
+from dcsdk.plugins.engine_native import NativeEngine
 from dcsdk.plugins.http_client import HttpChannel
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.dcmap import Dcmap
@@ -54,8 +55,10 @@ class Functions:
 
 
 @asynccontextmanager
-async def functions(**dcsf_arguments: object) -> AsyncIterator[Functions]:
-    trace, engine = TraceBus(), MemoryEngine()
+async def functions(
+    engine_class: type[AssociationEngine] = MemoryEngine, **dcsf_arguments: object
+) -> AsyncIterator[Functions]:
+    trace, engine = TraceBus(), engine_class()
     dcmf = Dcmf(engine=engine, http=HttpProtocol(), trace=trace)
     async with dcmf, Dcsf(trace=trace, **dcsf_arguments) as dcsf:  # type: ignore[arg-type]
         control = ImsAsHttp(
@@ -139,9 +142,12 @@ def ended_in_mf(decision: Decision) -> DcMedia:
 
 @pytest.mark.clause("TS 23.228 AC.7.1")
 @pytest.mark.clause("TS 33.328 7.2.X")
+@pytest.mark.parametrize("engine", [MemoryEngine, NativeEngine])
 @pytest.mark.parametrize("setup", [Setup.ACTPASS, Setup.ACTIVE, Setup.PASSIVE])
-async def test_a_ue_fetches_lists_and_apps_from_its_network(setup: Setup) -> None:
-    async with functions() as network:
+async def test_a_ue_fetches_lists_and_apps_from_its_network(
+    setup: Setup, engine: type[AssociationEngine]
+) -> None:
+    async with functions(engine) as network:
         ue = await Ue.bind(network.engine)
         offered = {"1": line(0, 10, setup=setup, address=ue.path.local_address)}
         decisions = await network.control.session_establishment(session_info(), offered)
@@ -226,8 +232,9 @@ async def test_the_json_flavour_gives_packages() -> None:
 
 
 @pytest.mark.clause("TS 24.186 9.3.3.2.1")
-async def test_the_called_ue_is_offered_a_local_line() -> None:
-    async with functions() as network:
+@pytest.mark.parametrize("engine", [MemoryEngine, NativeEngine])
+async def test_the_called_ue_is_offered_a_local_line(engine: type[AssociationEngine]) -> None:
+    async with functions(engine) as network:
         decisions = await network.control.session_establishment(
             session_info(SessionCase.TERMINATING), {}
         )
@@ -248,8 +255,9 @@ async def test_the_called_ue_is_offered_a_local_line() -> None:
 
 
 @pytest.mark.clause("TS 29.176", "D13")
-async def test_a_ue_with_another_certificate_is_refused() -> None:
-    async with functions() as network:
+@pytest.mark.parametrize("engine", [MemoryEngine, NativeEngine])
+async def test_a_ue_with_another_certificate_is_refused(engine: type[AssociationEngine]) -> None:
+    async with functions(engine) as network:
         ue = await Ue.bind(network.engine, Certificate.generate())
         offered = {"1": line(0, address=ue.path.local_address)}
         decisions = await network.control.session_establishment(session_info(), offered)
