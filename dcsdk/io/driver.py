@@ -151,13 +151,17 @@ class DtlsSctpDriver(DatagramReceiver):
         if self._is_stopped:
             return
         path, dtls = self._path, self._dtls
+        send, poll = path.send, dtls.poll_transmit
         if dtls.is_established and not path.is_blocked:
             packets = self._sctp.poll_packets()
-            if packets:
-                self.packets_sent += len(packets)
-                dtls.send(packets)
-        while (transmit := dtls.poll_transmit()) is not None:
-            path.send(transmit.data, transmit.segment_size)
+            count, start = len(packets), 0
+            self.packets_sent += count
+            while start < count and dtls.is_established:
+                start = dtls.send(packets, start)
+                while (transmit := poll()) is not None:
+                    send(*transmit)
+        while (transmit := poll()) is not None:
+            send(*transmit)
 
     def _next_timer(self) -> float | None:
         dtls, sctp = self._dtls.next_timer(), self._sctp.next_timer()

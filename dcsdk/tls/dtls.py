@@ -169,40 +169,43 @@ class DtlsAssociation:
                 self._receive_one(data[start : start + segment_size], packets, now)
         return packets
 
-    def send(self, packets: Sequence[bytes]) -> None:
-        """Encrypt packets, each into a record and a datagram of its own.
+    def send(self, packets: Sequence[bytes], start: int = 0) -> int:
+        """Encrypt packets, each into a record and a datagram of its own, as one ``Transmit``.
 
         Args:
             packets: each at most ``max_plaintext`` bytes; runs of one size cost least.
+            start: index of the first to take.
+
+        Returns:
+            The index of the first packet that was not taken; take the output and go on there.
 
         Raises:
             LocalProtocolError: not established.
         """
-        if self._state is not _State.ESTABLISHED or self._ssl is None:
+        connection = self._ssl
+        if self._state is not _State.ESTABLISHED or connection is None:
             raise LocalProtocolError("application data before the DTLS handshake is done")
-        start, count = 0, len(packets)
-        while start < count:
-            size = len(packets[start])
-            record = size + GCM_OVERHEAD
-            limit = min(count, start + MAX_SEGMENTS, start + MAX_TRANSMIT_BYTES // record)
-            end = start + 1
-            while end < limit and len(packets[end]) == size:
-                end += 1
-            if end < limit and len(packets[end]) < size:
-                end += 1
-            run = packets[start:end]
-            try:
-                data = self._encrypt(self._ssl, run)
-            except SSL.Error as exc:
-                self._end(TransportError(f"DTLS cannot send: {_reason(exc)}"))
-                return
-            if len(data) == record * (len(run) - 1) + len(run[-1]) + GCM_OVERHEAD:
-                self._transmits.append(Transmit(data, record))
-            else:
-                self._transmits.extend(
-                    Transmit(datagram, len(datagram)) for datagram in split_records(data, 1)
-                )
-            start = end
+        size = len(packets[start])
+        record = size + GCM_OVERHEAD
+        limit = min(len(packets), start + MAX_SEGMENTS, start + MAX_TRANSMIT_BYTES // record)
+        end = start + 1
+        while end < limit and len(packets[end]) == size:
+            end += 1
+        if end < limit and len(packets[end]) < size:
+            end += 1
+        run = packets[start:end]
+        try:
+            data = self._encrypt(connection, run)
+        except SSL.Error as exc:
+            self._end(TransportError(f"DTLS cannot send: {_reason(exc)}"))
+            return len(packets)
+        if len(data) == record * (len(run) - 1) + len(run[-1]) + GCM_OVERHEAD:
+            self._transmits.append(Transmit(data, record))
+        else:
+            self._transmits.extend(
+                Transmit(datagram, len(datagram)) for datagram in split_records(data, 1)
+            )
+        return end
 
     def handle_timer(self, *, now: float) -> None:
         """Retransmit the last flight when it is due (RFC 6347 4.2.4)."""

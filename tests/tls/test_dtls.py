@@ -61,6 +61,11 @@ class End:
     def give(self, batch: Sequence[tuple[bytes, int]]) -> None:
         self.packets += self.machine.receive(batch, now=time.monotonic())
 
+    def send(self, packets: Sequence[bytes]) -> None:
+        start = 0
+        while start < len(packets):
+            start = self.machine.send(packets, start)
+
     @property
     def error(self) -> Exception | None:
         (closed,) = [event for event in self.events if isinstance(event, DtlsClosed)]
@@ -126,7 +131,7 @@ def test_no_datagram_exceeds_the_mtu(mtu: int) -> None:
     carried = list(datagrams(pump(client, server)))
     assert client.machine.is_established
     assert max(map(len, carried)) <= mtu
-    client.machine.send([bytes(client.machine.max_plaintext)])
+    client.send([bytes(client.machine.max_plaintext)])
     assert [len(item) for item in datagrams(client.take())] == [mtu]
 
 
@@ -144,7 +149,7 @@ def test_a_wrong_fingerprint_ends_with_bad_certificate(role: DtlsRole) -> None:
     assert "bad certificate" in str(other.error)
     assert not any(isinstance(event, HandshakeDone) for event in wrong.events)
     with pytest.raises(LocalProtocolError):
-        wrong.machine.send([b"never"])
+        wrong.send([b"never"])
 
 
 @pytest.mark.clause("RFC 8122 5")
@@ -332,7 +337,7 @@ def test_nonsense_without_end_is_bounded() -> None:
 def test_a_corrupt_record_costs_only_itself(pair: tuple[End, End], flip: int) -> None:
     client, server = pair
     packets = [bytes([n]) * 100 for n in range(20)]
-    client.machine.send(packets)
+    client.send(packets)
     ((data, size),) = client.take()
     damaged = bytearray(data)
     start = 7 * size
@@ -340,7 +345,7 @@ def test_a_corrupt_record_costs_only_itself(pair: tuple[End, End], flip: int) ->
     server.give([(bytes(damaged), size)])
     assert server.packets == packets[:7] + packets[8:]
     assert server.machine.is_established
-    client.machine.send([b"after"])
+    client.send([b"after"])
     pump(client, server)
     assert server.packets[-1] == b"after"
 
@@ -348,7 +353,7 @@ def test_a_corrupt_record_costs_only_itself(pair: tuple[End, End], flip: int) ->
 @pytest.mark.clause("RFC 6347 4.1.2.6")
 def test_replayed_records_are_dropped(pair: tuple[End, End]) -> None:
     client, server = pair
-    client.machine.send([b"one", b"two", b"six"])
+    client.send([b"one", b"two", b"six"])
     transmits = client.take()
     for _ in range(3):
         server.give(transmits)
@@ -377,17 +382,17 @@ def test_packets_arrive_whole_and_in_order(pair: tuple[End, End]) -> None:
     client, server = pair
     sizes = [1160] * 130 + [40, 40, 1160, 7, 900, 900, 1, 1160]
     packets = [bytes([n % 251]) * size for n, size in enumerate(sizes)]
-    client.machine.send(packets)
+    client.send(packets)
     pump(client, server)
     assert server.packets == packets
-    server.machine.send(packets[:3])
+    server.send(packets[:3])
     pump(client, server)
     assert client.packets == packets[:3]
 
 
 def test_equal_packets_leave_as_one_segmented_send(pair: tuple[End, End]) -> None:
     client, _ = pair
-    client.machine.send([bytes(1160)] * 40 + [bytes(100)])
+    client.send([bytes(1160)] * 40 + [bytes(100)])
     (transmit,) = client.take()
     assert transmit.segment_size == 1160 + 37
     assert len(transmit.data) == 40 * (1160 + 37) + 137
@@ -398,7 +403,7 @@ def test_one_send_never_exceeds_what_the_kernel_takes(
     pair: tuple[End, End], size: int, count: int
 ) -> None:
     client, server = pair
-    client.machine.send([bytes(size)] * count)
+    client.send([bytes(size)] * count)
     transmits = client.take()
     for data, segment_size in transmits:
         assert len(data) <= 64_000
@@ -409,7 +414,7 @@ def test_one_send_never_exceeds_what_the_kernel_takes(
 
 def test_several_records_in_one_datagram_are_read(pair: tuple[End, End]) -> None:
     client, server = pair
-    client.machine.send([b"a", b"bb", b"ccc"])
+    client.send([b"a", b"bb", b"ccc"])
     glued = b"".join(datagrams(client.take()))
     server.give([(glued, len(glued))])
     assert server.packets == [b"a", b"bb", b"ccc"]
@@ -422,7 +427,7 @@ def test_data_that_overtakes_the_last_flight_is_not_lost() -> None:
     server.give(client.take())
     assert server.machine.is_established
     last_flight = server.take()
-    server.machine.send([b"early"])
+    server.send([b"early"])
     (early,) = server.take()
     client.give([early])
     client.give(last_flight)
@@ -434,7 +439,7 @@ def test_data_that_overtakes_the_last_flight_is_not_lost() -> None:
 def test_data_before_the_handshake_is_an_error_of_ours() -> None:
     client, _ = make_pair()
     with pytest.raises(LocalProtocolError):
-        client.machine.send([b"x"])
+        client.send([b"x"])
     with pytest.raises(LocalProtocolError):
         client.machine.export_keying_material(b"EXPERIMENTAL", 16)
 
@@ -445,7 +450,7 @@ def test_data_before_the_handshake_is_an_error_of_ours() -> None:
 def test_a_close_alert_ends_both_ends(pair: tuple[End, End], role: DtlsRole) -> None:
     client, server = pair
     closing, other = (client, server) if role == "client" else (server, client)
-    closing.machine.send([b"last"])
+    closing.send([b"last"])
     closing.machine.close()
     closing.machine.close()
     pump(client, server)
@@ -453,7 +458,7 @@ def test_a_close_alert_ends_both_ends(pair: tuple[End, End], role: DtlsRole) -> 
     assert closing.error is None
     assert other.error is None
     with pytest.raises(LocalProtocolError):
-        other.machine.send([b"x"])
+        other.send([b"x"])
 
 
 def test_closing_in_mid_handshake_is_quiet() -> None:
@@ -474,7 +479,7 @@ def test_a_failing_write_is_a_typed_error(
         raise SSL.Error([("SSL routines", "", "broken")])
 
     monkeypatch.setattr(SSL.Connection, "send", refuse)
-    client.machine.send([b"x"])
+    client.send([b"x"])
     client.take()
     assert isinstance(client.error, TransportError)
     assert "broken" in str(client.error)
@@ -484,7 +489,7 @@ def test_a_failing_read_is_a_typed_error(
     pair: tuple[End, End], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, server = pair
-    client.machine.send([b"x"])
+    client.send([b"x"])
 
     def refuse(self: SSL.Connection, size: int) -> bytes:
         raise SSL.Error([])
@@ -539,7 +544,7 @@ def test_records_of_another_length_than_expected_are_split_by_their_headers(
     client, _ = pair
     record = b"\x17\xfe\xfd\x00\x01" + bytes(6) + (29).to_bytes(2, "big") + bytes(29)
     monkeypatch.setattr(DtlsAssociation, "_encrypt", lambda *_: record * 2)
-    client.machine.send([b"x" * 6, b"y" * 6])
+    client.send([b"x" * 6, b"y" * 6])
     assert client.take() == [Transmit(record, HEADER_LENGTH + 29)] * 2
 
 
