@@ -112,4 +112,8 @@ class SipRegistration:
                 self._removed.set_result(event.error)
             elif isinstance(event, Lost):
                 self._on_lost(event.error)
-        self._timer.set(self.machine.next_timer())
+        deadline = self.machine.next_timer()
+        if deadline is None:
+            self._timer.cancel()
+        else:
+            self._timer.set(deadline)

@@ -1,0 +1,674 @@
+"""The SIP signalling plug-in against a scripted P-CSCF on loopback sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from dcsdk.config import ClientConfig
+from dcsdk.emulator.authority import Authority
+from dcsdk.errors import (
+    CallRejected,
+    ConfigError,
+    LocalProtocolError,
+    OperationTimeout,
+    PeerUnreachable,
+    RegistrationFailed,
+    RemoteProtocolError,
+    SecurityError,
+    TransportError,
+)
+from dcsdk.ims.feature_tags import contact_features
+from dcsdk.ims.mediasec import SecurityMechanism
+from dcsdk.interfaces import (
+    IncomingInvitation,
+    OutgoingInvitation,
+    RegistrationGrant,
+    RegistrationRequest,
+    SignallingDialog,
+)
+from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint
+from dcsdk.io.sip_flow import Flow
+from dcsdk.plugins.signalling_sip import SipSignalling
+from dcsdk.sdp.session import SessionDescription
+from dcsdk.security import Secret, SignallingSecurity
+from dcsdk.sip.digest import Challenge
+from dcsdk.sip.headers import Headers
+from dcsdk.sip.message import Request
+from dcsdk.sip.timers import SipTimers
+from dcsdk.sip.uri import parse_uri
+
+Transport = Literal["udp", "tcp", "tls"]
+TIMERS = SipTimers(t1_s=0.02, t2_s=0.05, t4_s=0.02, trying_s=0.005, glare_scale=0.02)
+SDP_TEXT = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n"
+OFFER = SessionDescription.parse(SDP_TEXT)
+ANSWER = SessionDescription.parse(SDP_TEXT.replace("o=- 1", "o=- 2"))
+E2DCE = SecurityMechanism.media("e2dce-dtls")
+REQUEST = RegistrationRequest(
+    security_client=(E2DCE,), contact_features=contact_features(dc_mux=True)
+)
+CHALLENGE = str(Challenge(realm="ims.example", nonce="n1", algorithm="SHA-256", qop=("auth",)))
+
+
+class Network:
+    """A P-CSCF, registrar and peer in one: what it answers is up to the test.
+
+    Attributes:
+        seen: every request that came.
+        register: answers REGISTER; by default a challenge, then 200 with everything.
+        other: answers the rest; by default by doing nothing.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Request] = []
+        self.flows: list[Flow] = []
+        self.register: Callable[[IncomingRequest], None] = self.challenge_then_ok
+        self.other: Callable[[IncomingRequest], Any] = lambda incoming: None
+        self.grant: list[tuple[str, str]] = [
+            ("Service-Route", "<sip:scscf.ims.example;lr>"),
+            ("P-Associated-URI", "<sip:alice@ims.example>"),
+            ("Feature-Caps", "*;+g.3gpp.datachannel"),
+        ]
+        self.expires = 600_000
+        self.arrived = asyncio.Event()
+        self.endpoint = SipEndpoint(on_request=self.handle, timers=TIMERS, name="network")
+
+    async def handle(self, incoming: IncomingRequest) -> None:
+        self.seen.append(incoming.request)
+        self.flows.append(incoming.flow)
+        self.arrived.set()
+        if incoming.request.method == "REGISTER":
+            self.register(incoming)
+        else:
+            self.other(incoming)
+
+    def challenge_then_ok(self, incoming: IncomingRequest) -> None:
+        if 'nonce=""' in (incoming.request.headers.get("Authorization") or ""):
+            server = ("Security-Server", "e2dce-dtls;mediasec, sdes-srtp;mediasec")
+            incoming.reply(401, headers=[("WWW-Authenticate", CHALLENGE), server])
+        else:
+            contact = incoming.request.contacts[0]
+            expires = min(self.expires, int(contact.param("expires") or 0))
+            bindings = [("Contact", f"<{contact.uri}>;expires={expires}")] if expires else []
+            incoming.reply(200, headers=[*bindings, *self.grant])
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.arrived.clear()
+            await self.arrived.wait()
+
+    def methods(self) -> list[str]:
+        return [request.method for request in self.seen]
+
+    async def invite(self, *, body: bytes = b"", tag: str | None = None) -> tuple[int, Request]:
+        """Send an INVITE to the UE over its own connection and return the final status."""
+        headers = Headers(
+            [
+                ("Max-Forwards", "70"),
+                ("From", "<sip:bob@ims.example>;tag=b"),
+                ("To", "<sip:alice@ims.example>"),
+                ("Call-ID", "from-bob"),
+                ("CSeq", "1 INVITE"),
+                ("Contact", "<sip:bob@192.0.2.2>"),
+                ("P-Asserted-Identity", '"Bob" <sip:bob@ims.example>, <tel:+49>'),
+            ]
+        )
+        if body:
+            headers.add("Content-Type", "application/sdp")
+        request = Request("INVITE", parse_uri("sip:alice@ims.example"), headers, body)
+        return (await self.endpoint.send(request, self.flows[0]).final()).status, request
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as exit_stack:
+        yield exit_stack
+
+
+async def network(stack: AsyncExitStack) -> Network:
+    made = Network()
+    await stack.enter_async_context(made.endpoint)
+    return made
+
+
+def configured(port: int, transport: Transport = "tcp", **options: Any) -> ClientConfig:
+    values: dict[str, Any] = {
+        "public_identity": "sip:alice@ims.example",
+        "password": Secret("opensesame"),
+        "pcscf_port": port,
+        "pcscf_transport": transport,
+        "register_timeout_s": 5.0,
+        "call_timeout_s": 5.0,
+        "close_timeout_s": 0.3,
+    }
+    return ClientConfig(**{**values, **options})
+
+
+async def started(
+    stack: AsyncExitStack, made: Network, transport: Transport = "tcp", **options: Any
+) -> SipSignalling:
+    _, port = await made.endpoint.listen(transport, "127.0.0.1")
+    signalling = SipSignalling(configured(port, transport, **options), timers=TIMERS)
+    stack.push_async_callback(signalling.aclose)
+    await signalling.start()
+    return signalling
+
+
+async def registered(
+    stack: AsyncExitStack, transport: Transport = "tcp", **options: Any
+) -> tuple[Network, SipSignalling]:
+    made = await network(stack)
+    signalling = await started(stack, made, transport, **options)
+    await signalling.register(REQUEST)
+    return made, signalling
+
+
+def calling(signalling: SipSignalling) -> OutgoingInvitation:
+    return signalling.invite("sip:bob@ims.example", OFFER, contact_features={})
+
+
+def answering(*, body: str = str(ANSWER), content_type: str = "application/sdp") -> Any:
+    """A peer that accepts every INVITE and answers the rest with 200."""
+
+    def handle(incoming: IncomingRequest) -> None:
+        if incoming.request.method == "INVITE":
+            incoming.reply(
+                200,
+                headers=[
+                    ("Contact", "<sip:bob@192.0.2.2>"),
+                    ("P-Asserted-Identity", "<sip:bob@ims.example>"),
+                ],
+                body=body.encode(),
+                content_type=content_type,
+            )
+        elif incoming.request.method != "ACK":
+            incoming.reply(200)
+
+    return handle
+
+
+async def called(
+    stack: AsyncExitStack,
+) -> tuple[Network, SipSignalling, SignallingDialog]:
+    made, signalling = await registered(stack)
+    made.other = answering()
+    dialog, answer = await calling(signalling).answered()
+    assert answer == ANSWER
+    return made, signalling, dialog
+
+
+# --- registration ---------------------------------------------------------------------------------
+@pytest.mark.clause("TS 24.229 5.1.1.2", "TS 24.229 7.2A.7")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_registration_over_unprotected_transports(
+    stack: AsyncExitStack, transport: Transport
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made, transport)
+    assert signalling.local_host == "127.0.0.1"
+    assert signalling.security is SignallingSecurity.NONE
+    grant = await signalling.register(REQUEST)
+    assert grant.expires_s == 600_000 and grant.signalling is SignallingSecurity.NONE
+    assert [m.name for m in grant.security_server] == ["e2dce-dtls", "sdes-srtp"]
+    assert grant.feature_caps.has("g.3gpp.datachannel")
+    assert grant.associated_uris == ("sip:alice@ims.example",)
+    assert grant.service_route == ("<sip:scscf.ims.example;lr>",)
+    first, second = made.seen
+    assert "Security-Verify" not in first.headers
+    assert second.headers.get_list("Security-Verify") == [
+        "e2dce-dtls;mediasec",
+        "sdes-srtp;mediasec",
+    ]
+    assert "P-Access-Network-Info" not in first.headers
+    contact = first.contacts[0]
+    assert contact.param("+sip.app-subtype") == "webrtc-datachannel"
+    with pytest.raises(LocalProtocolError):
+        await signalling.register(REQUEST)
+    await signalling.deregister()
+    assert made.seen[-1].contacts[0].param("expires") == "0"
+    await signalling.deregister()
+
+
+@pytest.mark.clause("TS 33.203 O.2.3", "RFC 7315 5.4")
+async def test_registration_over_tls_with_a_key_log(stack: AsyncExitStack, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    made = await network(stack)
+    context = authority.server_context(authority.issue("pcscf", ["127.0.0.1"]))
+    _, port = await made.endpoint.listen("tls", "127.0.0.1", ssl_context=context)
+    keylog = tmp_path / "keys.txt"
+    signalling = SipSignalling(
+        configured(port, "tls", ca_file=authority.ca_file, keylog=keylog), timers=TIMERS
+    )
+    stack.push_async_callback(signalling.aclose)
+    await signalling.start()
+    grant = await signalling.register(REQUEST)
+    assert grant.signalling is signalling.security is SignallingSecurity.TLS
+    assert made.seen[1].headers.get("P-Access-Network-Info") == "IEEE-802.11"
+    assert "transport=tls" in str(made.seen[1].contacts[0].uri)
+    assert "TRAFFIC_SECRET" in keylog.read_text() or "CLIENT_RANDOM" in keylog.read_text()
+    assert keylog.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.clause("RFC 3261 26.3.2.1")
+async def test_a_certificate_of_a_stranger_is_refused(
+    stack: AsyncExitStack, tmp_path: Path
+) -> None:
+    authority, stranger = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    made = await network(stack)
+    context = stranger.server_context(stranger.issue("pcscf", ["127.0.0.1"]))
+    _, port = await made.endpoint.listen("tls", "127.0.0.1", ssl_context=context)
+    signalling = SipSignalling(configured(port, "tls", ca_file=authority.ca_file))
+    stack.push_async_callback(signalling.aclose)
+    with pytest.raises(SecurityError):
+        await signalling.start()
+    assert made.seen == []
+    broken = SipSignalling(configured(port, "tls", ca_file=tmp_path / "missing.pem"))
+    stack.push_async_callback(broken.aclose)
+    with pytest.raises(ConfigError):
+        await broken.start()
+
+
+async def test_a_pcscf_that_is_not_there_is_unreachable(stack: AsyncExitStack) -> None:
+    made = await network(stack)
+    _, port = await made.endpoint.listen("tcp", "127.0.0.1")
+    await made.endpoint.aclose()
+    signalling = SipSignalling(configured(port))
+    stack.push_async_callback(signalling.aclose)
+    with pytest.raises(LocalProtocolError):
+        _ = signalling.local_host
+    with pytest.raises(PeerUnreachable):
+        await signalling.start()
+
+
+@pytest.mark.clause("RFC 3261 10.2.7")
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (403, []),
+        (401, [("WWW-Authenticate", CHALLENGE)]),
+        (423, [("Min-Expires", "1")]),
+        (494, [("Security-Server", "e2dce-dtls;mediasec")]),
+        (500, [("Retry-After", "7")]),
+    ],
+)
+async def test_a_refused_registration_is_a_typed_error_and_can_be_tried_again(
+    stack: AsyncExitStack, status: int, headers: list[tuple[str, str]]
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    made.register = lambda incoming: incoming.reply(status, headers=headers)
+    with pytest.raises(RegistrationFailed) as caught:
+        await signalling.register(REQUEST)
+    assert caught.value.status == status
+    assert caught.value.retry_after_s == (7 if status == 500 else None)
+    made.register = made.challenge_then_ok
+    assert (await signalling.register(REQUEST)).expires_s == 600_000
+
+
+@pytest.mark.clause("E3")
+async def test_494_to_register_is_answered_with_the_new_list(stack: AsyncExitStack) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+
+    def demand(incoming: IncomingRequest) -> None:
+        if "Security-Verify" in incoming.request.headers:
+            made.challenge_then_ok(incoming)
+        else:
+            incoming.reply(494, headers=[("Security-Server", "e2dce-dtls;mediasec")])
+
+    made.register = demand
+    grant = await signalling.register(REQUEST)
+    assert [m.name for m in grant.security_server] == ["e2dce-dtls", "sdes-srtp"]
+
+
+@pytest.mark.parametrize("bound", [0.05, 5.0])
+async def test_a_registrar_that_is_silent_times_out(stack: AsyncExitStack, bound: float) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made, register_timeout_s=bound)
+    made.register = lambda incoming: None
+    with pytest.raises(OperationTimeout):
+        await signalling.register(REQUEST)
+
+
+async def test_a_cancelled_registration_leaves_the_signalling_usable(
+    stack: AsyncExitStack,
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    made.register = lambda incoming: None
+    waiter = asyncio.ensure_future(signalling.register(REQUEST))
+    await made.until(lambda: len(made.seen) == 1)
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    made.register = made.challenge_then_ok
+    await signalling.register(REQUEST)
+
+
+@pytest.mark.clause("TS 24.229 5.1.1.4")
+async def test_the_registration_is_refreshed_by_itself(stack: AsyncExitStack) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    made.expires = 1
+    refreshed: asyncio.Future[RegistrationGrant] = asyncio.get_running_loop().create_future()
+    await signalling.register(REQUEST, on_refreshed=refreshed.set_result)
+    made.expires = 600_000
+    assert (await refreshed).expires_s == 600_000
+    assert made.seen[-1].call_id == made.seen[0].call_id
+
+
+@pytest.mark.clause("TS 24.229 5.1.1.4")
+async def test_a_refused_refresh_tells_that_the_registration_is_lost(
+    stack: AsyncExitStack,
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    made.expires = 1
+    lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    await signalling.register(REQUEST, on_lost=lost.set_result)
+    made.register = lambda incoming: incoming.reply(403)
+    error = await lost
+    assert isinstance(error, RegistrationFailed) and error.status == 403
+    made.register = made.challenge_then_ok
+    await signalling.register(REQUEST)
+
+
+async def test_a_deregistration_without_answer_is_bounded(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack, close_timeout_s=0.05)
+    made.register = lambda incoming: None
+    await signalling.deregister()
+    assert made.seen[-1].contacts[0].param("expires") == "0"
+
+
+@pytest.mark.clause("RFC 5626 4.5")
+async def test_a_broken_connection_is_opened_again_and_the_registration_refreshed(
+    stack: AsyncExitStack,
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    refreshed: asyncio.Future[RegistrationGrant] = asyncio.get_running_loop().create_future()
+    await signalling.register(REQUEST, on_refreshed=refreshed.set_result)
+    made.other = answering()
+    dialog, _ = await calling(signalling).answered()
+    made.flows[0].close()
+    await refreshed
+    assert made.seen[-1].contacts[0].uri != made.seen[0].contacts[0].uri
+    await dialog.bye()
+    assert made.methods()[-1] == "BYE"
+
+
+@pytest.mark.clause("RFC 5626 4.5")
+async def test_a_network_that_vanishes_is_told_and_ends_the_calls(stack: AsyncExitStack) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    lost: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+    await signalling.register(REQUEST, on_lost=lost.set_result)
+    made.other = answering()
+    dialog, _ = await calling(signalling).answered()
+    await made.endpoint.aclose()
+    assert isinstance(await lost, TransportError)
+    assert "cannot be reached" in await dialog.wait_ended()
+    with pytest.raises(TransportError):
+        calling(signalling)
+
+
+# --- calls ----------------------------------------------------------------------------------------
+@pytest.mark.clause("TS 24.229 5.1.2A.1", "RFC 3608 6.1", "RFC 3325 9.2")
+async def test_an_invite_goes_by_the_pcscf_and_the_service_route(stack: AsyncExitStack) -> None:
+    made, _, dialog = await called(stack)
+    invite = made.seen[2]
+    port = made.flows[0].local[1]
+    assert invite.headers.get_list("Route") == [
+        f"<sip:127.0.0.1:{port};transport=tcp;lr>",
+        "<sip:scscf.ims.example;lr>",
+    ]
+    assert invite.headers.get("P-Preferred-Identity") == "<sip:alice@ims.example>"
+    assert "Security-Verify" not in invite.headers and "P-Asserted-Identity" not in invite.headers
+    assert invite.body == OFFER.encode() and invite.content_type == "application/sdp"
+    assert dialog.asserted_identity == "sip:bob@ims.example"
+    assert dialog.remote_uri == "sip:bob@ims.example"
+    await made.until(lambda: "ACK" in made.methods())
+    await dialog.bye()
+    assert await dialog.wait_ended() == "we ended the call"
+    assert made.methods()[-1] == "BYE"
+
+
+@pytest.mark.clause("RFC 3261 21.4.26")
+async def test_a_refused_call_tells_its_status(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack)
+
+    def refuse(incoming: IncomingRequest) -> None:
+        if incoming.request.method == "INVITE":
+            incoming.reply(180)
+            incoming.reply(488, headers=[("Warning", '304 ims "media type"')])
+
+    made.other = refuse
+    invitation = calling(signalling)
+    with pytest.raises(CallRejected, match="304") as caught:
+        await invitation.answered()
+    assert caught.value.status == 488 and list(invitation.progress)[-1] == 180
+
+
+@pytest.mark.clause("E3")
+async def test_494_to_invite_is_answered_with_the_list_that_came(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack)
+    accept = answering()
+
+    def demand(incoming: IncomingRequest) -> None:
+        if (
+            incoming.request.method == "INVITE"
+            and "Security-Verify" not in incoming.request.headers
+        ):
+            incoming.reply(494, headers=[("Security-Server", "tls;q=0.1, sdes-srtp;mediasec")])
+        else:
+            accept(incoming)
+
+    made.other = demand
+    dialog, _ = await calling(signalling).answered()
+    first, second = (request for request in made.seen if request.method == "INVITE")
+    assert second.headers.get("Security-Verify") == "tls;q=0.1, sdes-srtp;mediasec"
+    assert second.cseq.number == first.cseq.number + 1 and second.call_id == first.call_id
+    await dialog.bye()
+
+
+@pytest.mark.clause("E3")
+@pytest.mark.parametrize("headers", [[("Security-Server", "tls")], []])
+async def test_494_to_invite_again_is_a_refusal(
+    stack: AsyncExitStack, headers: list[tuple[str, str]]
+) -> None:
+    made, signalling = await registered(stack)
+    made.other = lambda incoming: incoming.is_answered or incoming.reply(494, headers=headers)
+    with pytest.raises(CallRejected) as caught:
+        await calling(signalling).answered()
+    assert caught.value.status == 494
+
+
+@pytest.mark.clause("RFC 3261 22.2", "RFC 3261 22.3")
+@pytest.mark.parametrize(
+    ("status", "asks", "answers"),
+    [
+        (401, "WWW-Authenticate", "Authorization"),
+        (407, "Proxy-Authenticate", "Proxy-Authorization"),
+    ],
+)
+async def test_a_challenge_to_invite_is_answered_once(
+    stack: AsyncExitStack, status: int, asks: str, answers: str
+) -> None:
+    made, signalling = await registered(stack)
+    made.other = lambda incoming: (
+        incoming.is_answered or incoming.reply(status, headers=[(asks, CHALLENGE)])
+    )
+    with pytest.raises(CallRejected) as caught:
+        await calling(signalling).answered()
+    assert caught.value.status == status
+    assert [answers in r.headers for r in made.seen if r.method == "INVITE"] == [False, True]
+    made.other = lambda incoming: (
+        incoming.is_answered or incoming.reply(status, headers=[(asks, "Basic realm=x")])
+    )
+    with pytest.raises(CallRejected):
+        await calling(signalling).answered()
+
+
+@pytest.mark.clause("RFC 3264 5")
+@pytest.mark.parametrize(
+    ("body", "content_type"), [("nonsense", "application/sdp"), ("hello", "text/plain")]
+)
+async def test_a_2xx_without_a_usable_answer_is_ended(
+    stack: AsyncExitStack, body: str, content_type: str
+) -> None:
+    made, signalling = await registered(stack)
+    made.other = answering(body=body, content_type=content_type)
+    with pytest.raises(RemoteProtocolError):
+        await calling(signalling).answered()
+    assert "BYE" in made.methods()
+
+
+@pytest.mark.clause("RFC 3261 14")
+async def test_a_reoffer_of_ours_is_answered(stack: AsyncExitStack) -> None:
+    _, _, dialog = await called(stack)
+    assert await dialog.reoffer(OFFER, timeout_s=5) == ANSWER
+
+
+async def test_a_call_comes_in_and_is_reoffered(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack)
+    sending = asyncio.ensure_future(made.invite(body=OFFER.encode()))
+    invitation = await anext(aiter(signalling.invitations()))
+    assert invitation.offer == OFFER and invitation.call_id == "from-bob"
+    assert invitation.remote_uri == "sip:bob@ims.example"
+    assert invitation.asserted_identity == "sip:bob@ims.example"
+    await invitation.ring()
+    accepting = asyncio.ensure_future(invitation.accept(ANSWER))
+    status, invite = await sending
+    assert status == 200
+    dialog = await acknowledged(made, signalling, invite, accepting)
+    for body, expected in ((b"nonsense", 400), (OFFER.encode(), 200), (OFFER.encode(), 488)):
+        reoffer = inside(signalling, invite, "INVITE", body)
+        sent = made.endpoint.send(reoffer, made.flows[0])
+        if expected != 400:
+            waiting = await anext(aiter(dialog.reoffers()))
+            assert waiting.offer == OFFER
+            if expected == 488:
+                await waiting.reject(488)
+            else:
+                answered = asyncio.ensure_future(waiting.accept(ANSWER))
+                await sent.final()
+                ack = inside(signalling, invite, "ACK")
+                made.endpoint.send_ack(ack, made.flows[0])
+                await answered
+        else:
+            listening = asyncio.ensure_future(anext(aiter(dialog.reoffers())))
+            await sent.final()
+            listening.cancel()
+        assert (await sent.final()).status == expected
+    await dialog.bye()
+
+
+numbers = iter(range(2, 1000))
+
+
+def inside(signalling: SipSignalling, invite: Request, method: str, body: bytes = b"") -> Request:
+    """A request of the peer inside the dialog of ``invite``."""
+    (leg,) = signalling._agent.legs
+    headers = invite.headers.copy()
+    headers.set("To", str(leg.dialog.local))
+    number = leg.dialog.remote_cseq if method == "ACK" else next(numbers)
+    headers.set("CSeq", f"{number} {method}")
+    if not body:
+        headers.remove("Content-Type")
+    return Request(method, invite.uri, headers, body)
+
+
+async def acknowledged(
+    made: Network,
+    signalling: SipSignalling,
+    invite: Request,
+    accepting: asyncio.Future[SignallingDialog],
+) -> SignallingDialog:
+    made.endpoint.send_ack(inside(signalling, invite, "ACK"), made.flows[0])
+    return await accepting
+
+
+async def test_a_call_can_be_refused(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack)
+    sending = asyncio.ensure_future(made.invite(body=OFFER.encode()))
+    invitation: IncomingInvitation = await anext(aiter(signalling.invitations()))
+    await invitation.reject(603, "Decline")
+    assert (await sending)[0] == 603
+
+
+async def test_sdp_that_cannot_be_read_is_answered_400(stack: AsyncExitStack) -> None:
+    made, _ = await registered(stack)
+    assert (await made.invite(body=b"nonsense"))[0] == 400
+
+
+async def test_a_call_without_offer_is_handed_over(stack: AsyncExitStack) -> None:
+    made, signalling = await registered(stack)
+    sending = asyncio.ensure_future(made.invite())
+    invitation = await anext(aiter(signalling.invitations()))
+    assert invitation.offer is None
+    await invitation.reject(488)
+    assert (await sending)[0] == 488
+
+
+@pytest.mark.clause("TS 23.228 AC.7")
+@pytest.mark.parametrize("caps", [True, False])
+async def test_the_data_channel_tag_stays_out_of_calls_without_the_networks_capability(
+    stack: AsyncExitStack, caps: bool
+) -> None:
+    made = await network(stack)
+    if not caps:
+        made.grant = []
+    signalling = await started(stack, made)
+    grant = await signalling.register(REQUEST)
+    assert grant.service_route == () or caps
+    assert ("+sip.app-subtype" in signalling._agent.features) is caps
+    calling_identity = signalling._preferred_identity()
+    assert calling_identity == "sip:alice@ims.example"
+
+
+@pytest.mark.clause("RFC 3329 2.6")
+async def test_security_verify_goes_with_requests_once_signalling_was_agreed(
+    stack: AsyncExitStack,
+) -> None:
+    made = await network(stack)
+    signalling = await started(stack, made)
+    await signalling.register(
+        RegistrationRequest(security_client=(SecurityMechanism(name="tls"), E2DCE))
+    )
+    made.other = answering()
+    dialog, _ = await calling(signalling).answered()
+    await made.until(lambda: "ACK" in made.methods())
+    await dialog.bye()
+    carried = {r.method: "Security-Verify" in r.headers for r in made.seen[2:]}
+    assert carried == {"INVITE": True, "ACK": False, "BYE": True}
+
+
+# --- life -----------------------------------------------------------------------------------------
+async def test_nothing_works_before_start_or_after_the_end(stack: AsyncExitStack) -> None:
+    made = await network(stack)
+    _, port = await made.endpoint.listen("tcp", "127.0.0.1")
+    signalling = SipSignalling(configured(port, local_host="127.0.0.1"))
+    with pytest.raises(LocalProtocolError):
+        calling(signalling)
+    with pytest.raises(LocalProtocolError):
+        await signalling.register(REQUEST)
+    await signalling.start()
+    await signalling.start()
+    await signalling.aclose()
+    await signalling.aclose()
+    with pytest.raises(LocalProtocolError):
+        await signalling.start()
+    assert [invitation async for invitation in signalling.invitations()] == []
+    await signalling.deregister()
+
+
+async def test_closing_ends_calls_with_bye(stack: AsyncExitStack) -> None:
+    made, signalling, dialog = await called(stack)
+    await signalling.aclose()
+    assert made.methods()[-1] == "BYE"
+    assert await dialog.wait_ended() == "we ended the call"
