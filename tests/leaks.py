@@ -18,6 +18,9 @@ from pytest_asyncio import is_async_test
 SETTLE_ROUNDS = 20
 """Turns of the event loop that a finished test may take for callbacks already scheduled."""
 
+THREAD_ENDS_S = 0.5
+"""Time for a thread that is ending: asyncio's, after a child process, outlives the loop."""
+
 # Opened once per process by libraries, on first use, and kept on purpose.
 _KEPT_FILES = ("/dev/null", "/dev/urandom", "/dev/random")
 
@@ -79,7 +82,9 @@ def leaks() -> Iterator[list[str]]:
         for number, target in sorted(open_descriptors().items())
         if descriptors.get(number) != target and target not in _KEPT_FILES
     ]
-    leaks += [f"thread {item.name}" for item in threading.enumerate() if item not in threads]
+    for thread in set(threading.enumerate()) - set(threads):
+        thread.join(THREAD_ENDS_S)
+        leaks += [f"thread {thread.name}"] if thread.is_alive() else []
     leaks += [f"child process {pid}" for pid in sorted(child_processes() - children)]
     if leaks:
         pytest.fail("the test left behind: " + ", ".join(leaks), pytrace=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from tests.public_api import SNAPSHOT, packages, public_names
 
 
@@ -19,6 +21,7 @@ def test_every_public_name_exists_and_has_a_docstring() -> None:
         f"{package.__name__}.{name}"
         for package in packages()
         for name in getattr(package, "__all__", ())
-        if callable(getattr(package, name)) and not getattr(package, name).__doc__
+        if inspect.isclass(item := getattr(package, name)) or inspect.isroutine(item)
+        if not item.__doc__
     ]
     assert not silent
