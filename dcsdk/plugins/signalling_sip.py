@@ -9,6 +9,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from dcsdk.config import ClientConfig
@@ -30,7 +31,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.io.keylog import KeyLog
 from dcsdk.io.mailbox import Mailbox
-from dcsdk.io.sip_endpoint import SipEndpoint, contact_uri
+from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip_flow import Flow
 from dcsdk.io.sip_invitation import IncomingCall
 from dcsdk.io.sip_registration import SipRegistration
@@ -69,7 +70,10 @@ class SipSignalling(Signalling):
 
     def __init__(self, config: ClientConfig, *, timers: SipTimers | None = None) -> None:
         self._config = config
-        self._timers = timers or PROFILES[config.sip_timers]
+        named = PROFILES[config.sip_timers]
+        # timer C is a proxy's; how long a call of ours may ring is call_timeout_s
+        ringing_s = max(named.timer_c_s, config.call_timeout_s)
+        self._timers = timers or replace(named, timer_c_s=ringing_s)
         self._endpoint: SipEndpoint | None = None
         self._flow: Flow | None = None
         self._connecting = asyncio.Lock()
@@ -110,7 +114,7 @@ class SipSignalling(Signalling):
             raise LocalProtocolError("the signalling is closed")
         if self._endpoint is None:
             self._endpoint = SipEndpoint(
-                on_request=self._agent.handle,
+                on_request=self._receive,
                 timers=self._timers,
                 is_user_agent=True,
                 on_flow_closed=self._flow_closed,
@@ -175,6 +179,16 @@ class SipSignalling(Signalling):
         self._forget_grant()
         if error is not None:
             logger.warning("the registration is left to expire: %s", error)
+
+    # --- requests of the network -----------------------------------------------------------------
+    async def _receive(self, incoming: IncomingRequest) -> None:
+        """Hand a request to the user agent, unless it comes past the P-CSCF."""
+        if self._flow is not None and incoming.flow.remote == self._flow.remote:
+            await self._agent.handle(incoming)
+            return
+        logger.warning("%s from %s is refused", incoming.request.method, incoming.flow.remote)
+        if not incoming.is_answered:
+            incoming.reply(403)
 
     # --- calls -----------------------------------------------------------------------------------
     def invite(
@@ -284,6 +298,7 @@ class SipSignalling(Signalling):
     def _registration_lost(self, error: DcsdkError) -> None:
         self._registration = None
         self._forget_grant()
+        self._is_lost = False  # that it is gone for good is told even after it was out of reach
         self._tell_lost(error)
 
     def _forget_grant(self) -> None:

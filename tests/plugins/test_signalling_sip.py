@@ -648,6 +648,16 @@ async def test_security_verify_goes_with_requests_once_signalling_was_agreed(
     assert carried == {"INVITE": True, "ACK": False, "BYE": True}
 
 
+async def test_a_request_that_comes_past_the_pcscf_is_refused(stack: AsyncExitStack) -> None:
+    made, _ = await registered(stack, "udp")
+    stranger = await network(stack)
+    host, port = made.flows[0].remote
+    flow = await stranger.endpoint.connect("udp", host, port)
+    stranger.flows.append(flow)
+    assert (await stranger.invite(body=OFFER.encode()))[0] == 403
+    stranger.endpoint.send_ack(made.seen[0], flow)
+
+
 # --- life -----------------------------------------------------------------------------------------
 async def test_nothing_works_before_start_or_after_the_end(stack: AsyncExitStack) -> None:
     made = await network(stack)
