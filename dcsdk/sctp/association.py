@@ -10,8 +10,8 @@ No I/O, no clock, no randomness of its own. The owner calls one mutating method,
         ...
     timer.set(association.next_timer())
 
-``receive`` never raises for what a peer sends: a violation ends the association with an ABORT and an
-``Aborted`` event; anything malformed is dropped and counted.
+``receive`` never raises for what a peer sends: a violation ends the association with an ABORT and
+an ``Aborted`` event; anything malformed is dropped and counted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Setting an association up: INIT, INIT ACK and the cookie, both ends being active.
 
-In data channels both sides send INIT, so the collision of RFC 9260 5.2.1 is the normal case. Nothing
-here keeps state about a peer; :class:`Handshake` holds only what is ours.
+In data channels both sides send INIT, so the collision of RFC 9260 5.2.1 is the normal case.
+Nothing here keeps state about a peer; :class:`Handshake` holds only what is ours.
 """
 
 from __future__ import annotations

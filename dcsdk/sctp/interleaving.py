@@ -141,7 +141,7 @@ class InterleavedAssembler:
             message.later[fragment] = data
         if message.size > self._max_size:
             self._swallow(key >> 48, message)
-        if len(message.parts) == message.last + 1:
+        if len(message.parts) == message.last + 1 > 0:
             self._drop(full_key)
             self._streams.deliver(
                 key >> 48,

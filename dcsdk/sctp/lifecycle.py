@@ -1,4 +1,4 @@
-"""How an association begins and ends: the state machine of RFC 9260 4, its tags and T1/T2 timers."""
+"""How an association begins and ends: the states of RFC 9260 4, its tags, and T1 and T2."""
 
 from __future__ import annotations
 
@@ -113,9 +113,7 @@ class Lifecycle:
         """Send INIT; nothing if the peer was quicker (RFC 9260 5.1 A)."""
         if self.state is State.CLOSED and not self.is_ended:
             self.state = State.COOKIE_WAIT
-            self._repeat(
-                self._seal_for(0).close_with_checksum(self._handshake.init().encode()), now
-            )
+            self._send_init(now)
 
     def init(self, value: bytes, now: float) -> None:
         """Take an INIT, in any state (RFC 9260 5.1 B, 5.2.1, 5.2.2).
@@ -231,10 +229,12 @@ class Lifecycle:
             self.state = State.COOKIE_WAIT
             self.tags = TagPair(self.tags.local, 0)
             retries = self._retries + 1
-            self._repeat(
-                self._seal_for(0).close_with_checksum(self._handshake.init().encode()), now
-            )
+            self._send_init(now)
             self._retries = retries
+
+    def _send_init(self, now: float) -> None:
+        chunk = self._handshake.init().encode()
+        self._repeat(self._seal_for(0).close_with_checksum(chunk), now)
 
     def _establish(self, agreement: Agreement, *, is_restart: bool) -> None:
         self._stop()

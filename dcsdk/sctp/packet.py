@@ -1,4 +1,4 @@
-"""The SCTP packet: common header, CRC32c, and the sealed form both directions use (RFC 9260 3.1)."""
+"""The SCTP packet: common header, CRC32c, and how packets are sealed (RFC 9260 3.1, 6.8)."""
 
 from __future__ import annotations
 

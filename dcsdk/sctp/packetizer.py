@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 
-from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, ChunkType
+from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
 from dcsdk.sctp.events import Event, MessageAbandoned, SendBufferLow
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal
@@ -151,9 +151,7 @@ class Packetizer:
             number = stream.fragment
             if not start:
                 first = data[:full]
-                bodies.append(
-                    pack(ChunkType.I_DATA, flags | FLAG_BEGIN, size, wire, key, ppid, first)
-                )
+                bodies.append(pack(64, flags | FLAG_BEGIN, size, wire, key, ppid, first))
                 tsns, offsets, number = range(wire + 1, wire + count), range(full, stop, full), 1
             bodies += [
                 pack(64, flags, size, tsn, key, fragment, data[offset : offset + full])
@@ -194,7 +192,7 @@ class Packetizer:
         )
         parts = [lead] if lead else []
         room = self._capacity - len(lead)
-        first_tsn = tsn = self.next_tsn
+        tsn = self.next_tsn
         written = 0
         limit: tuple[int, float] | None = None
         while (stream := scheduler.current) is not None:

@@ -145,7 +145,7 @@ class Receiver:
             PeerViolation: it ends the association.
         """
         _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
-        stop = position + size
+        stop: int = position + size
         if (
             tsn == self._expected
             and not self._is_disordered
@@ -169,7 +169,7 @@ class Receiver:
     def i_data(self, packet: bytes, position: int, end: int) -> int:
         """Take the I-DATA chunk at ``position``; see :meth:`data`."""
         _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
-        stop = position + size
+        stop: int = position + size
         if (
             tsn == self._expected
             and not self._is_disordered
