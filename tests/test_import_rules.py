@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,7 @@ def modules(*folders: str) -> list[str]:
     )
 
 
+@cache
 def tree_of(path: str) -> ast.Module:
     """Parse one file of the project."""
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), filename=path)
@@ -80,6 +82,7 @@ def walk(node: ast.AST, *, with_types: bool) -> Iterator[ast.AST]:
             yield from walk(child, with_types=with_types)
 
 
+@cache
 def imports(path: str, *, with_types: bool = False) -> list[tuple[int, str, str]]:
     """Return (line, module, name) of every import; relative ones are resolved."""
     found = []
@@ -179,6 +182,7 @@ def test_package_imports_nothing_from_beside_it() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@cache
 def public_names(module: str) -> set[str]:
     """Return ``__all__`` of a package of dcsdk; empty for a module that is not a package."""
     path = ROOT.joinpath(*module.split("."), "__init__.py")
