@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from google_crc32c import extend
 
@@ -87,6 +87,7 @@ class SctpAssociation:
         self._crc_seed = 0
         self._expect_tag()
         self._data_kind = _NO_DATA_KIND
+        self._take_data: Callable[[bytes, int, int], int] = _take_no_data
         self._is_sendable = False
         self._heard_s = 0.0
         self._unacknowledged_packets = 0
@@ -159,23 +160,12 @@ class SctpAssociation:
         """
         self._now = now
         sender = self.sender
-        if sender is None or self.resets is None:
+        if sender is None:
             self._send_early(stream_id, ppid, data, is_ordered, max_retr, max_time_ms, priority)
             return
         if not self._is_sendable:
             raise LocalProtocolError(f"cannot send in state {self.state.value}")
-        if self.resets.is_busy and self.resets.is_resetting(stream_id):
-            raise LocalProtocolError(f"stream {stream_id} is being reset", source="RFC 6525 5.1.2")
-        sender.send(
-            stream_id,
-            ppid,
-            data,
-            is_ordered=is_ordered,
-            max_retr=max_retr,
-            max_time_ms=max_time_ms,
-            priority=priority,
-            now=now,
-        )
+        sender.send(stream_id, ppid, data, is_ordered, max_retr, max_time_ms, priority, now)
 
     def consumed(self, stream_id: int, size_bytes: int, count: int = 1) -> None:
         """The application read messages: open the receive window by them.
@@ -274,32 +264,40 @@ class SctpAssociation:
         """The hot path: our tag, DATA and SACK. Everything else is :class:`ControlChunks`."""
         crc, checksum_of = extend, CHECKSUM.unpack_from
         for packet in packets:
-            if packet[:12] != self._zero_head and (
-                packet[:8] != self._head
-                or len(packet) < 16
-                or crc(self._crc_seed, packet[12:]) != checksum_of(packet, 8)[0]
-            ):
-                if not self._control.receive_stray(packet, now):
-                    self._packets_dropped += 1
-                continue
-            position, end = COMMON_HEADER_SIZE, len(packet)
-            has_data = 0
             try:
+                if self._zero_head and packet[:12] == self._zero_head:
+                    pass  # RFC 9653: DTLS guards it
+                elif (
+                    packet[:8] != self._head
+                    or crc(self._crc_seed, packet[12:]) != checksum_of(packet, 8)[0]
+                ):
+                    self._control.receive_stray(packet, now)
+                    continue
+                position, end = COMMON_HEADER_SIZE, len(packet)
+                data_kind, take_data = self._data_kind, self._take_data
+                has_data = 0
                 while position < end:
                     kind = packet[position]
-                    if kind == self._data_kind:
-                        position = self._take_data(packet, position, end)
+                    if kind == data_kind:
+                        position = take_data(packet, position, end)
                         has_data = 1
-                    elif kind == 3 and self.sender is not None:
-                        if self.sender.sack(packet, position, end, now):
-                            self.error_count = 0
-                            self._heard_s = now
-                        position += ((packet[position + 2] << 8 | packet[position + 3]) + 3) & ~3
+                    elif kind == 3:
+                        position = self._take_sack(packet, position, end, now)
                     else:
                         position = self._control.receive(packet, position, end, now)
+                        data_kind, take_data = self._data_kind, self._take_data
+                self._unacknowledged_packets += has_data
             except (ParseError, struct.error):
                 self._packets_dropped += 1
-            self._unacknowledged_packets += has_data
+
+    def _take_sack(self, packet: bytes, position: int, end: int, now: float) -> int:
+        sender = self.sender
+        if sender is None:
+            raise ParseError("SACK before the association is established", source="RFC 9260 6.2.1")
+        if sender.sack(packet, position, end, now):
+            self.error_count = 0
+            self._heard_s = now
+        return position + (((packet[position + 2] << 8 | packet[position + 3]) + 3) & ~3)
 
     def _after_batch(self, receiver: Receiver, now: float) -> None:
         if receiver.invalid_streams:
@@ -564,3 +562,8 @@ class SctpAssociation:
             messages_abandoned=sender.abandoned_count,
             error_count=self.error_count,
         )
+
+
+def _take_no_data(packet: bytes, position: int, end: int) -> int:
+    """Stand in for the receiver until there is one."""
+    return end

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -108,55 +107,38 @@ class ControlChunks:
         self._association.state_changed(now)
         return end if self._lifecycle.is_ended else (stop + 3) & ~3
 
-    def receive_stray(self, packet: bytes, now: float) -> bool:
+    def receive_stray(self, packet: bytes, now: float) -> None:
         """Take a packet without our tag or with a wrong checksum (RFC 9260 8.4, 8.5.1).
 
-        Returns:
-            It was good for something.
+        Raises:
+            ParseError: it is good for nothing and was dropped.
         """
-        config = self._association.config
-        if len(packet) < COMMON_HEADER_SIZE + 4:
-            return False
+        config, lifecycle = self._association.config, self._lifecycle
         source, destination, tag, _ = COMMON_HEADER.unpack_from(packet)
         if (source, destination) != (config.remote_port, config.local_port):
-            return False
+            raise ParseError("packet for another association", source="RFC 9260 8.4")
         if not Seal(source, destination, tag).is_intact(packet):
-            return False
+            raise ParseError("wrong checksum", source="RFC 9260 6.8")
         kind, flags, size = CHUNK_HEADER.unpack_from(packet, COMMON_HEADER_SIZE)
         stop = COMMON_HEADER_SIZE + size
         if size < 4 or stop > len(packet):
-            return False
+            raise ParseError(f"chunk of {size} bytes does not fit", source="RFC 9260 3.2")
         value = packet[COMMON_HEADER_SIZE + 4 : stop]
         is_alone = (stop + 3) & ~3 >= len(packet)
-        try:
-            return self._take_stray(kind, flags, value, tag, is_alone, now)
-        except (ParseError, struct.error):
-            return False
-
-    def _take_stray(
-        self, kind: int, flags: int, value: bytes, tag: int, is_alone: bool, now: float
-    ) -> bool:
-        lifecycle = self._lifecycle
-        if kind == ChunkType.INIT:
-            if tag or not is_alone:
-                return False  # RFC 9260 8.5.1 A
+        is_reflected = bool(flags & FLAG_T) and 0 < tag == lifecycle.tags.peer
+        if kind == ChunkType.INIT and not tag and is_alone:
             lifecycle.init(value, now)
         elif kind == ChunkType.COOKIE_ECHO:
             lifecycle.cookie_echo(value, tag, now)
-        elif kind == ChunkType.ABORT:
-            if not flags & FLAG_T or not tag or tag != lifecycle.tags.peer:
-                return False
+        elif kind == ChunkType.ABORT and is_reflected:
             lifecycle.peer_abort(*read_abort(value))
-        elif kind == ChunkType.SHUTDOWN_COMPLETE:
-            if not flags & FLAG_T or not is_alone or tag != lifecycle.tags.peer:
-                return False
+        elif kind == ChunkType.SHUTDOWN_COMPLETE and is_reflected and is_alone:
             lifecycle.shutdown_complete()
         elif kind == ChunkType.SHUTDOWN_ACK and lifecycle.is_ended:
             lifecycle.shutdown_ack(tag)
         else:
-            return False
+            raise ParseError("wrong verification tag", source="RFC 9260 8.5")
         self._association.state_changed(now)
-        return True
 
     # --- set-up and end --------------------------------------------------------------------------
     def _init_with_tag(self, flags: int, value: bytes, now: float) -> None:

@@ -104,7 +104,7 @@ class InterleavedAssembler:
             if len(data) > self._max_size:
                 self._refuse(key >> 48, len(data))
                 return
-            is_unordered = bool(flags & FLAG_UNORDERED)
+            is_unordered = flags & FLAG_UNORDERED
             self._streams.deliver(key >> 48, key & 0xFFFFFFFF, number, data, is_unordered)
             return
         self._take_fragment(flags, key, number, data)
@@ -148,7 +148,7 @@ class InterleavedAssembler:
                 key & 0xFFFFFFFF,
                 message.ppid,
                 b"".join(message.parts),
-                bool(flags & FLAG_UNORDERED),
+                flags & FLAG_UNORDERED,
             )
 
     def skip_message(self, stream_id: int, message_id: int, is_unordered: bool) -> None:

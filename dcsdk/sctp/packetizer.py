@@ -15,17 +15,16 @@ from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
 from dcsdk.sctp.events import Event, MessageAbandoned, SendBufferLow
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal
-from dcsdk.sctp.scheduler import OutboundStream, QueuedMessage, Scheduler
+from dcsdk.sctp.scheduler import NEVER, Limit, OutboundStream, Scheduler
 from dcsdk.sctp.tsn import MASK, WRAP
 
 _DATA = struct.Struct("!BBHLQ")
 _I_DATA = struct.Struct("!BBHLQL")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
+_WHOLE = FLAG_BEGIN | FLAG_END
 
 MIN_FRAGMENT = 256
 """A message that needs several packets anyway begins in the rest of one if this much fits."""
-
-NEVER = float("inf")
 
 
 class Packetizer:
@@ -67,7 +66,7 @@ class Packetizer:
         self.scheduler = Scheduler()
         self.next_tsn = initial_tsn
         self.queued_bytes = 0
-        self.limits: dict[int, tuple[int, float]] = {}
+        self.limits: dict[int, Limit] = {}
         self.full = 0
         self.set_mtu(mtu)
 
@@ -84,15 +83,6 @@ class Packetizer:
         if stream is None:
             stream = self.streams[stream_id] = OutboundStream(stream_id)
         return stream
-
-    def enqueue(self, stream: OutboundStream, message: QueuedMessage) -> None:
-        """Queue a message."""
-        size = len(message[0])
-        stream.queue.append(message)
-        stream.queued_bytes += size
-        self.queued_bytes += size
-        if not stream.is_active and not stream.is_held:
-            self.scheduler.activate(stream)
 
     # --- writing ---------------------------------------------------------------------------------
     def write(self, packets: list[bytes], lead: bytes, window: int, now: float) -> None:
@@ -115,11 +105,13 @@ class Packetizer:
         while (stream := scheduler.current) is not None and (
             outstanding.in_flight < window or not outstanding.in_flight
         ):
-            data, _, _, _, expires = stream.queue[0]
-            if expires <= now and not stream.offset:
+            data, _, _, limit = stream.queue[0]
+            if limit is not None and limit[1] <= now and not stream.offset:
                 self.discard_first(stream)
             elif len(data) - stream.offset > full and not lead:
                 self._write_full_packets(packets, stream, window - outstanding.in_flight)
+            elif limit is None and not (stream.offset or lead or scheduler.is_contended):
+                self._write_messages(packets, stream, window - outstanding.in_flight)
             elif body := self._write_bundle(lead, now):
                 packets.append(self._seal.close(body))
                 lead = b""
@@ -132,7 +124,7 @@ class Packetizer:
 
     def _write_full_packets(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
         """Write fragments of the stream's first message that each fill a packet."""
-        data, ppid, is_unordered, max_retr, expires = stream.queue[0]
+        data, ppid, message_flags, limit = stream.queue[0]
         full, start, wire = self.full, stream.offset, self.next_tsn & MASK
         count = min((len(data) - start - 1) // full, -(-room // full) or 1, WRAP - wire)
         count = max(count, 1)
@@ -140,7 +132,7 @@ class Packetizer:
             count = 1
         stop = start + count * full
         size = self._header_size + full
-        flags = FLAG_UNORDERED if is_unordered else 0
+        flags = is_unordered = message_flags & FLAG_UNORDERED
         pack = self._pack_full
         tsns: Iterable[int] = range(wire, wire + count)
         offsets: Iterable[int] = range(start, stop, full)
@@ -168,9 +160,8 @@ class Packetizer:
             ]
         packets += self._seal.close_all(bodies)
         tsn, written = self.next_tsn, count * full
-        if max_retr >= 0 or expires != NEVER:
-            for end in range(tsn, tsn + count):
-                self.limits[end] = (max_retr, expires)
+        if limit is not None:
+            self.limits.update(dict.fromkeys(range(tsn, tsn + count), limit))
         total = self._total()
         outstanding = self._outstanding
         outstanding.ends += range(tsn, tsn + count)
@@ -183,43 +174,92 @@ class Packetizer:
         if self._is_interleaving and self.scheduler.is_contended:
             self.scheduler.charge(written)
 
+    def _write_messages(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
+        """Write whole messages of one stream, as many into each packet as fit."""
+        queue, header, is_interleaving = stream.queue, self._header_size, self._is_interleaving
+        outstanding = self._outstanding
+        is_unordered = queue[0][2] & FLAG_UNORDERED
+        sequence = stream.next_sequence
+        if is_unordered and is_interleaving:
+            sequence = stream.next_unordered
+        step = 0 if is_unordered and not is_interleaving else 1
+        mask = MASK if is_interleaving else 0xFFFF
+        base = stream.stream_id << 48
+        tsn, before = self.next_tsn, self._total()
+        total, most = before, before + max(room, 1)
+        bodies: list[bytes] = []
+        while queue and total < most:
+            parts: list[bytes] = []
+            space = self._capacity
+            while queue:
+                data, ppid, flags, limit = queue[0]
+                size = len(data)
+                used = header + ((size + 3) & ~3)
+                if used > space or limit is not None or flags & FLAG_UNORDERED != is_unordered:
+                    break
+                queue.popleft()
+                if is_interleaving:
+                    key = base | sequence
+                    parts.append(_I_DATA.pack(64, flags, header + size, tsn & MASK, key, ppid))
+                else:
+                    key = base | sequence << 32 | ppid
+                    parts.append(_DATA.pack(0, flags, header + size, tsn & MASK, key))
+                parts.append(data)
+                if size & 3:
+                    parts.append(_PADDING[size & 3])
+                sequence = (sequence + step) & mask
+                tsn += 1
+                total += size
+                space -= used
+            if not parts:
+                break
+            bodies.append(b"".join(parts))
+            outstanding.ends.append(tsn - 1)
+            outstanding.totals.append(total)
+        packets += self._seal.close_all(bodies)
+        self.next_tsn = tsn
+        if is_unordered and is_interleaving:
+            stream.next_unordered = sequence
+        else:
+            stream.next_sequence = sequence
+        outstanding.in_flight += total - before
+        self._left(stream, total - before)
+        if not queue:
+            self.scheduler.retire(0)
+
     def _write_bundle(self, lead: bytes, now: float) -> bytes:
-        """Write one packet's chunks: ends of messages, whole messages, or a first piece."""
-        scheduler, header, is_interleaving = (
-            self.scheduler,
-            self._header_size,
-            self._is_interleaving,
-        )
+        """Write one packet's chunks: ends of messages, whole messages, or a first piece.
+
+        The messages may be of several streams. A packet is given up as a whole, so messages with a
+        limit share it only with their like.
+        """
+        scheduler, header = self.scheduler, self._header_size
+        is_interleaving = self._is_interleaving
         parts = [lead] if lead else []
         room = self._capacity - len(lead)
         tsn = self.next_tsn
         written = 0
-        limit: tuple[int, float] | None = None
+        packet_limit: Limit | None = None
         while (stream := scheduler.current) is not None:
-            data, ppid, is_unordered, max_retr, expires = stream.queue[0]
+            data, ppid, message_flags, limit = stream.queue[0]
             start = stream.offset
-            if expires <= now and not start:
-                self.discard_first(stream)
-                continue
             take = len(data) - start
-            if max_retr >= 0 or expires != NEVER:
+            if limit is not None:
+                if limit[1] <= now and not start:
+                    self.discard_first(stream)
+                    continue
                 if written and (
-                    limit is None
-                    or start
-                    or take > room - header
-                    or limit[0] != max_retr
-                    or (limit[1] == NEVER) != (expires == NEVER)
+                    start or take > room - header or not _is_alike(limit, packet_limit)
                 ):
-                    break  # a packet is given up as a whole, so it holds one kind of message
-                limit = (max_retr, max(expires, limit[1]) if limit else expires)
-            elif limit is not None:
+                    break
+                expires = limit[1] if packet_limit is None else max(limit[1], packet_limit[1])
+                packet_limit = (limit[0], expires)
+            elif packet_limit is not None:
                 break
-            flags = FLAG_UNORDERED if is_unordered else 0
-            if not start:
-                flags |= FLAG_BEGIN
+            is_unordered = message_flags & FLAG_UNORDERED
+            flags = is_unordered if start else is_unordered | FLAG_BEGIN
             if take > room - header:
-                is_small = take <= self.full and written
-                if is_small or (written and room - header < MIN_FRAGMENT):
+                if written and (take <= self.full or room - header < MIN_FRAGMENT):
                     break
                 take = (room - header) & ~3
             if start + take == len(data):
@@ -240,9 +280,7 @@ class Packetizer:
             room -= header + ((take + 3) & ~3)
             self._left(stream, take)
             if flags & FLAG_END:
-                self._finish_message(stream, is_unordered)
-                if limit is not None and start:
-                    break
+                self._finish_message(stream, bool(is_unordered))
             else:
                 stream.offset = start + take
                 stream.fragment += 1
@@ -250,13 +288,13 @@ class Packetizer:
                 scheduler.retire(take if is_interleaving else len(data))
             elif scheduler.is_contended and (is_interleaving or flags & FLAG_END):
                 scheduler.charge(take if is_interleaving else len(data))
-            if room <= header or (not flags & FLAG_END and limit is not None):
+            if room <= header or (packet_limit is not None and flags & _WHOLE != _WHOLE):
                 break
         if not written:
             return b""
         end = tsn - 1
-        if limit is not None:
-            self.limits[end] = limit
+        if packet_limit is not None:
+            self.limits[end] = packet_limit
         total = self._total() + written
         outstanding = self._outstanding
         outstanding.ends.append(end)
@@ -313,9 +351,9 @@ class Packetizer:
             The TSN of a last fragment that is never sent; a FORWARD TSN covers it, so that the
             receiver leaves the message behind (RFC 3758 3.5).
         """
-        data, _, is_unordered, _, _ = stream.queue[0]
+        data, _, flags, _ = stream.queue[0]
         self._left(stream, len(data) - stream.offset)
-        self._finish_message(stream, is_unordered)
+        self._finish_message(stream, bool(flags & FLAG_UNORDERED))
         if not stream.queue:
             self.scheduler.remove(stream)
         outstanding, tsn = self._outstanding, self.next_tsn
@@ -333,3 +371,10 @@ class Packetizer:
             self._left(stream, len(stream.queue.pop()[0]))
         if not stream.queue and stream.is_active:
             self.scheduler.remove(stream)
+
+
+def _is_alike(limit: Limit, other: Limit | None) -> bool:
+    """Tell whether two messages may be given up together."""
+    if other is None:
+        return False
+    return limit[0] == other[0] and (limit[1] == NEVER) == (other[1] == NEVER)

@@ -48,6 +48,9 @@ class DataAssembler:
         max_size: largest message, bytes.
         refuse: called when a message is larger.
 
+    Attributes:
+        is_between_messages: no message is in progress at the cumulative TSN.
+
     Source: RFC 9260 6.9.
     """
 
@@ -62,6 +65,7 @@ class DataAssembler:
         "_runs_by_end",
         "_runs_by_start",
         "_streams",
+        "is_between_messages",
     )
 
     def __init__(self, streams: InboundStreams, max_size: int, refuse: Refuse) -> None:
@@ -71,6 +75,7 @@ class DataAssembler:
         # The message in progress: everything of it up to the cumulative TSN.
         self._parts: list[bytes] = []
         self._key = -1
+        self.is_between_messages = True
         self._flags = 0
         self._room = max_size
         # Fragments above a gap, both ends of every run.
@@ -102,7 +107,7 @@ class DataAssembler:
                 self._refuse(key >> 48, len(data))
                 return
             self._streams.deliver(
-                key >> 48, key >> 32 & 0xFFFF, key & 0xFFFFFFFF, data, bool(flags & FLAG_UNORDERED)
+                key >> 48, key >> 32 & 0xFFFF, key & 0xFFFFFFFF, data, flags & FLAG_UNORDERED
             )
             return
         self._extend(flags, key, deque((data,)), len(data))
@@ -122,7 +127,7 @@ class DataAssembler:
                     key >> 32 & 0xFFFF,
                     key & 0xFFFFFFFF,
                     data,
-                    bool(flags & FLAG_UNORDERED),
+                    flags & FLAG_UNORDERED,
                 )
             return
         run = Run(tsn, flags, key, data)
@@ -183,7 +188,7 @@ class DataAssembler:
         if flags & FLAG_BEGIN:
             if self._key != -1:
                 raise PeerViolation("new message inside a fragmented one", source="RFC 9260 6.9")
-            self._key, self._flags = key, flags
+            self._key, self._flags, self.is_between_messages = key, flags, False
         elif (key ^ self._key) & _KEY_ID or (flags ^ self._flags) & FLAG_UNORDERED:
             raise PeerViolation(
                 "fragment continues no message of its stream", source="RFC 9260 6.9"
@@ -198,13 +203,15 @@ class DataAssembler:
             self._finish(flags, key, data)
 
     def _finish(self, flags: int, key: int, data: bytes) -> None:
-        is_unordered = bool(flags & FLAG_UNORDERED)
-        self._streams.deliver(key >> 48, key >> 32 & 0xFFFF, key & 0xFFFFFFFF, data, is_unordered)
+        self._streams.deliver(
+            key >> 48, key >> 32 & 0xFFFF, key & 0xFFFFFFFF, data, flags & FLAG_UNORDERED
+        )
 
     def _drop_message(self) -> None:
         self._parts.clear()
         self._room = self._max_size
         self._key = -1
+        self.is_between_messages = True
 
     def _overflow(self) -> None:
         """The message in progress is too large: keep its place, not its data."""

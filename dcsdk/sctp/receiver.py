@@ -11,6 +11,7 @@ from collections import deque
 
 from dcsdk.errors import ParseError
 from dcsdk.sctp.chunks import (
+    FLAG_UNORDERED,
     SACK_HEADER,
     ChunkType,
     ForwardTsn,
@@ -19,7 +20,7 @@ from dcsdk.sctp.chunks import (
 from dcsdk.sctp.events import Event, MessageRefused
 from dcsdk.sctp.interleaving import InterleavedAssembler
 from dcsdk.sctp.parameters import CauseCode, PeerViolation
-from dcsdk.sctp.reassembly import DataAssembler
+from dcsdk.sctp.reassembly import WHOLE, DataAssembler
 from dcsdk.sctp.streams import MESSAGE_OVERHEAD, MID_MASK, SSN_MASK, InboundStreams
 from dcsdk.sctp.tsn import MASK, TsnRanges, unwrap
 
@@ -78,6 +79,7 @@ class Receiver:
         self.is_interleaving = is_interleaving
         self._window = window
         self._max_message_size = max_message_size
+        self._largest = max_message_size + 16  # chunk that surely holds no larger message
         self._stream_count = stream_count
         self._events = events
         self.streams = InboundStreams(events, MID_MASK if is_interleaving else SSN_MASK)
@@ -155,7 +157,16 @@ class Receiver:
             and key >> 48 < self._stream_count
         ):
             self._expected = (tsn + 1) & MASK
-            self._data.take(flags, key, packet[position + 16 : stop])
+            if flags & WHOLE == WHOLE and self._data.is_between_messages and size <= self._largest:
+                self.streams.deliver(
+                    key >> 48,
+                    key >> 32 & 0xFFFF,
+                    key & 0xFFFFFFFF,
+                    packet[position + 16 : stop],
+                    flags & FLAG_UNORDERED,
+                )
+            else:
+                self._data.take(flags, key, packet[position + 16 : stop])
             return (stop + 3) & ~3
         if stop > end or size < 16:
             raise ParseError(f"DATA of {size} bytes does not fit the packet", source="RFC 9260 3.2")
@@ -179,7 +190,16 @@ class Receiver:
             and key >> 48 < self._stream_count
         ):
             self._expected = (tsn + 1) & MASK
-            self._i_data.take(flags, key, number, packet[position + 20 : stop])
+            if flags & WHOLE == WHOLE and size <= self._largest:
+                self.streams.deliver(
+                    key >> 48,
+                    key & 0xFFFFFFFF,
+                    number,
+                    packet[position + 20 : stop],
+                    flags & FLAG_UNORDERED,
+                )
+            else:
+                self._i_data.take(flags, key, number, packet[position + 20 : stop])
             return (stop + 3) & ~3
         if stop > end or size < 20:
             raise ParseError(f"I-DATA of {size} bytes does not fit", source="RFC 8260 2.1")

@@ -82,12 +82,7 @@ class StreamResets:
         for stream_id in stream_ids:
             if stream_id not in current:
                 self._wanted[stream_id] = None
-
-    def is_resetting(self, stream_id: int) -> bool:
-        """Tell whether nothing new may be sent on the stream."""
-        return stream_id in self._wanted or (
-            self._request is not None and stream_id in self._request.stream_ids
-        )
+                self._packetizer.stream(stream_id).is_closing = True
 
     def poll(self, now: float) -> list[bytes]:
         """Return the RE-CONFIG chunks to send now."""
@@ -119,7 +114,6 @@ class StreamResets:
             return
         for stream_id in ready:
             del self._wanted[stream_id]
-            self._packetizer.stream(stream_id).is_held = True
         answered = self._asked_sequence
         if answered is None:
             answered = (self._expected - 1) & MASK
@@ -151,7 +145,7 @@ class StreamResets:
             stream = self._packetizer.stream(stream_id)
             if is_performed:
                 stream.next_sequence = stream.next_unordered = 0
-            stream.is_held = False
+            stream.is_closing = stream_id in self._wanted
         self._events.append(ResetDone(request.stream_ids, is_performed))
 
     # --- the peer's ------------------------------------------------------------------------------

@@ -13,8 +13,13 @@ from heapq import heappop, heappush, heapreplace
 DEFAULT_PRIORITY = 256
 MAX_PRIORITY = 65_535
 
-QueuedMessage = tuple[bytes, int, bool, int, float]
-"""Data, PPID, is unordered, most retransmissions (-1: any number), give up at (inf: never)."""
+NEVER = float("inf")
+
+Limit = tuple[int, float]
+"""Most retransmissions (-1 for any number), and when to give up (:data:`NEVER`), seconds."""
+
+QueuedMessage = tuple[bytes, int, int, Limit | None]
+"""Data, PPID, chunk flags of the whole message, and its limit unless it is reliable."""
 
 
 class OutboundStream:
@@ -31,14 +36,14 @@ class OutboundStream:
         weight: the priority, 1..65535.
         virtual_time: see the module.
         is_active: the scheduler has it.
-        is_held: a reset is under way; nothing may be sent (RFC 6525 5.1.2).
+        is_closing: a reset is asked for or under way; no new message is taken (RFC 6525 5.1.2).
         low_mark: ``SendBufferLow`` comes when ``queued_bytes`` falls to this; -1 for never.
     """
 
     __slots__ = (
         "fragment",
         "is_active",
-        "is_held",
+        "is_closing",
         "low_mark",
         "next_sequence",
         "next_unordered",
@@ -61,7 +66,7 @@ class OutboundStream:
         self.weight = DEFAULT_PRIORITY
         self.virtual_time = 0.0
         self.is_active = False
-        self.is_held = False
+        self.is_closing = False
         self.low_mark = -1
 
 

@@ -13,20 +13,22 @@ from enum import Enum, auto
 
 from dcsdk.errors import LocalProtocolError, MessageTooLarge, ParseError
 from dcsdk.sctp.abandonment import Abandonment
-from dcsdk.sctp.chunks import SACK_HEADER
+from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, SACK_HEADER
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.congestion import Cubic
 from dcsdk.sctp.cookie import PeerAbilities
 from dcsdk.sctp.events import Event
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import Seal
-from dcsdk.sctp.packetizer import NEVER, Packetizer
+from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import PeerViolation
 from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.scheduler import MAX_PRIORITY
+from dcsdk.sctp.scheduler import MAX_PRIORITY, NEVER, Limit, OutboundStream
 from dcsdk.sctp.tsn import unwrap
 
 _GAP = struct.Struct("!HH")
+_ORDERED = FLAG_BEGIN | FLAG_END
+_UNORDERED = FLAG_BEGIN | FLAG_END | FLAG_UNORDERED
 
 NOT_RECOVERING = -1
 MAX_IDLE_PERIODS = 10
@@ -104,6 +106,7 @@ class Sender:
         round_trip: RoundTrip,
     ) -> None:
         self._config = config
+        self._max_message_size = config.remote_max_message_size or config.send_buffer
         self._seal = seal
         self.stream_count = stream_count
         self._abilities = abilities
@@ -153,7 +156,6 @@ class Sender:
         stream_id: int,
         ppid: int,
         data: bytes,
-        *,
         is_ordered: bool,
         max_retr: int | None,
         max_time_ms: float | None,
@@ -162,27 +164,46 @@ class Sender:
     ) -> None:
         """Queue one message; see :meth:`SctpAssociation.send`."""
         packetizer = self.packetizer
-        check_message(self._config, data, packetizer.queued_bytes)
+        size = len(data)
         stream = packetizer.streams.get(stream_id)
-        if stream is None:
-            if not 0 <= stream_id < self.stream_count:
-                raise LocalProtocolError(
-                    f"stream {stream_id} is not below {self.stream_count}", source="RFC 9260 6.5"
-                )
-            stream = packetizer.stream(stream_id)
-        if priority != stream.weight:
-            if not 1 <= priority <= MAX_PRIORITY:
-                raise LocalProtocolError(f"priority {priority} is not 1..{MAX_PRIORITY}")
-            stream.weight = priority
-        retries, expires = -1, NEVER
-        if (max_retr is not None or max_time_ms is not None) and (
-            self._abilities.is_partial_reliability
+        if (
+            stream is None
+            or stream.is_closing
+            or stream.weight != priority
+            or not 0 < size <= self._max_message_size
+            or packetizer.queued_bytes + size > self._config.send_buffer
         ):
-            if max_retr is not None:
-                retries = max_retr
-            if max_time_ms is not None:
-                expires = now + max_time_ms / 1000
-        packetizer.enqueue(stream, (data, ppid, not is_ordered, retries, expires))
+            check_message(self._config, data, packetizer.queued_bytes)
+            stream = self._stream_for(stream_id, priority)
+        limit: Limit | None = None
+        if max_retr is not None or max_time_ms is not None:
+            limit = self._limit(max_retr, max_time_ms, now)
+        stream.queue.append((data, ppid, _ORDERED if is_ordered else _UNORDERED, limit))
+        stream.queued_bytes += size
+        packetizer.queued_bytes += size
+        if not stream.is_active:
+            packetizer.scheduler.activate(stream)
+
+    def _stream_for(self, stream_id: int, priority: int) -> OutboundStream:
+        """Check what is not as it was with the last message of the stream."""
+        if not 0 <= stream_id < self.stream_count:
+            raise LocalProtocolError(
+                f"stream {stream_id} is not below {self.stream_count}", source="RFC 9260 6.5"
+            )
+        stream = self.packetizer.stream(stream_id)
+        if stream.is_closing:
+            raise LocalProtocolError(f"stream {stream_id} is being reset", source="RFC 6525 5.1.2")
+        if not 1 <= priority <= MAX_PRIORITY:
+            raise LocalProtocolError(f"priority {priority} is not 1..{MAX_PRIORITY}")
+        stream.weight = priority
+        return stream
+
+    def _limit(self, max_retr: int | None, max_time_ms: float | None, now: float) -> Limit | None:
+        """Return how long a message is worth sending, if the peer lets us give it up."""
+        if not self._abilities.is_partial_reliability:
+            return None
+        expires = NEVER if max_time_ms is None else now + max_time_ms / 1000
+        return (-1 if max_retr is None else max_retr, expires)
 
     @property
     def is_idle(self) -> bool:

@@ -12,6 +12,9 @@ MESSAGE_OVERHEAD = 64
 SSN_MASK = 0xFFFF
 MID_MASK = 0xFFFFFFFF
 
+_NO_SEQUENCE = -1
+"""Never equal to a number on the wire: the stream delivers nothing."""
+
 _new = tuple.__new__
 
 
@@ -54,23 +57,23 @@ class InboundStreams:
         self.held = 0
 
     def deliver(
-        self, stream_id: int, sequence: int, ppid: int, data: bytes, is_unordered: bool
+        self, stream_id: int, sequence: int, ppid: int, data: bytes, is_unordered: int
     ) -> None:
         """Take one whole message; hand it on when it is its turn (RFC 9260 6.6)."""
         stream = self._streams.get(stream_id)
         if stream is None:
             stream = self._streams[stream_id] = InboundStream()
-        if stream.is_refusing:
-            return
-        if is_unordered:
-            self.unread += len(data) + MESSAGE_OVERHEAD
-            self._events.append(_new(MessageReceived, (stream_id, ppid, data, True)))
-        elif sequence == stream.next_sequence:
+        if sequence == stream.next_sequence and not is_unordered:
             stream.next_sequence = (sequence + 1) & self._mask
             self.unread += len(data) + MESSAGE_OVERHEAD
             self._events.append(_new(MessageReceived, (stream_id, ppid, data, False)))
             if stream.waiting:
                 self._release(stream_id, stream)
+        elif stream.is_refusing:
+            return
+        elif is_unordered:
+            self.unread += len(data) + MESSAGE_OVERHEAD
+            self._events.append(_new(MessageReceived, (stream_id, ppid, data, True)))
         elif self._is_ahead(sequence, stream.next_sequence) and sequence not in stream.waiting:
             stream.waiting[sequence] = (ppid, data)
             self.held += len(data) + MESSAGE_OVERHEAD
@@ -81,7 +84,7 @@ class InboundStreams:
         if stream is None:
             stream = self._streams[stream_id] = InboundStream()
         following = (sequence + 1) & self._mask
-        if not self._is_ahead(following, stream.next_sequence):
+        if stream.is_refusing or not self._is_ahead(following, stream.next_sequence):
             return
         # What came whole before the skipped message is still worth delivering, in order.
         early = [waiting for waiting in stream.waiting if not self._is_ahead(waiting, sequence)]
@@ -102,6 +105,7 @@ class InboundStreams:
         stream = self._streams.setdefault(stream_id, InboundStream())
         self._forget(stream)
         stream.is_refusing = True
+        stream.next_sequence = _NO_SEQUENCE
 
     def is_refusing(self, stream_id: int) -> bool:
         """Tell whether what comes on the stream is thrown away."""
