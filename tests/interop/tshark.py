@@ -82,7 +82,9 @@ class Decoder:
 
     def values(self, display_filter: str, field: str) -> list[str]:
         """Return every value of one field, in the order of the capture."""
-        return [value for row in self.rows(display_filter, field) for value in row[0].split(",")]
+        return [
+            value for row in self.rows(display_filter, field) if row for value in row[0].split(",")
+        ]
 
     def errors(self, display_filter: str) -> list[list[str]]:
         """Return the packets of a kind that tshark cannot read or calls an error."""
