@@ -140,20 +140,18 @@ class ImsAsHttp:
     async def session_establishment(
         self, session: SessionInfo, offered: Mapping[str, DcMedia]
     ) -> Mapping[str, Decision]:
-        """Report an initial offer and do what the DCSF instructs; see ``DcControl``."""
+        """Report an initial offer and do what the DCSF instructs; see ``DcControl``.
+
+        The session exists from here on, whatever the outcome, until :meth:`session_ended`.
+        """
         if session.session_id in self._sessions:
             raise DcControlError(f"the session {session.session_id} exists already")
         if len(self._sessions) >= MAX_SESSIONS:
             raise DcControlError(f"more than {MAX_SESSIONS} sessions")
         entry = self._sessions[session.session_id] = _Session(session)
-        try:
-            return await self._ask(
-                entry, EventType.SESSION_ESTABLISHMENT_REQUEST, _initiator(session), offered
-            )
-        except BaseException:
-            if not entry.resources:
-                self._sessions.pop(session.session_id, None)
-            raise
+        return await self._ask(
+            entry, EventType.SESSION_ESTABLISHMENT_REQUEST, _initiator(session), offered
+        )
 
     async def media_change(
         self, session_id: str, initiator: Initiator, offered: Mapping[str, DcMedia]
