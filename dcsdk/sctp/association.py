@@ -66,6 +66,37 @@ class SctpAssociation:
         config: as given.
     """
 
+    __slots__ = (
+        "_chunks",
+        "_control",
+        "_crc_seed",
+        "_data_kind",
+        "_early",
+        "_early_bytes",
+        "_events",
+        "_head",
+        "_heard_s",
+        "_heartbeat",
+        "_is_sack_due",
+        "_is_sendable",
+        "_lifecycle",
+        "_now",
+        "_packets",
+        "_packets_dropped",
+        "_packets_received",
+        "_packets_sent",
+        "_round_trip",
+        "_sack_timer_s",
+        "_take_data",
+        "_unacknowledged_packets",
+        "_zero_head",
+        "config",
+        "error_count",
+        "receiver",
+        "resets",
+        "sender",
+    )
+
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
         self.config = config
         self._now = 0.0

@@ -62,6 +62,16 @@ CongestionFactory = Callable[[int, int, int], CongestionController]
 class NewReno(CongestionController):
     """The controller of RFC 9260 7.2: one packet more per round trip, half after a loss."""
 
+    __slots__ = (
+        "_acknowledged",
+        "_before",
+        "_initial_window",
+        "_max_window",
+        "_packet_size",
+        "slow_start_threshold",
+        "window",
+    )
+
     def __init__(self, packet_size: int, initial_window: int, max_window: int) -> None:
         self.window = initial_window
         self.slow_start_threshold = max_window
@@ -119,6 +129,20 @@ class Cubic(CongestionController):
     """C of RFC 9438 5, packets per second cubed."""
     DECREASE = 0.7
     """beta of RFC 9438 4.6."""
+
+    __slots__ = (
+        "_before",
+        "_credit",
+        "_epoch_s",
+        "_initial_window",
+        "_max_window",
+        "_packet_size",
+        "_peak",
+        "_period_s",
+        "_reno",
+        "slow_start_threshold",
+        "window",
+    )
 
     def __init__(self, packet_size: int, initial_window: int, max_window: int) -> None:
         self.window = initial_window

@@ -45,6 +45,14 @@ class ControlChunks:
         abilities: what both sides understand, once established.
     """
 
+    __slots__ = (
+        "_association",
+        "_handlers",
+        "_heartbeat",
+        "_lifecycle",
+        "abilities",
+    )
+
     def __init__(
         self, association: SctpAssociation, lifecycle: Lifecycle, heartbeat: Heartbeat
     ) -> None:

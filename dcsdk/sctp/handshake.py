@@ -121,6 +121,14 @@ class Handshake:
         initial_tsn: our first TSN.
     """
 
+    __slots__ = (
+        "_config",
+        "_entropy",
+        "_key",
+        "initial_tsn",
+        "tag",
+    )
+
     def __init__(self, config: SctpConfig, entropy: Entropy) -> None:
         self._config = config
         self._entropy = entropy

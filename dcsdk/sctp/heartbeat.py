@@ -39,6 +39,21 @@ class Heartbeat:
         is_unanswered: the last heartbeat has no answer yet.
     """
 
+    __slots__ = (
+        "_config",
+        "_entropy",
+        "_high",
+        "_nonce",
+        "_probe_losses",
+        "_probe_nonce",
+        "_probe_size",
+        "_probe_timer_s",
+        "_round_trip",
+        "_timer_s",
+        "is_unanswered",
+        "mtu",
+    )
+
     def __init__(
         self, config: SctpConfig, entropy: Callable[[int], bytes], round_trip: RoundTrip
     ) -> None:

@@ -79,6 +79,23 @@ class Lifecycle:
         seal: for our packets to the peer.
     """
 
+    __slots__ = (
+        "_agreement",
+        "_config",
+        "_handshake",
+        "_on_end",
+        "_on_open",
+        "_packets",
+        "_repeated",
+        "_retries",
+        "_timeout_s",
+        "_timer_s",
+        "is_ended",
+        "seal",
+        "state",
+        "tags",
+    )
+
     def __init__(
         self,
         config: SctpConfig,

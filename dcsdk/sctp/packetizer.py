@@ -47,6 +47,22 @@ class Packetizer:
         limits: most retransmissions and expiry of packets with limited reliability, by last TSN.
     """
 
+    __slots__ = (
+        "_capacity",
+        "_events",
+        "_header_size",
+        "_is_interleaving",
+        "_outstanding",
+        "_pack_full",
+        "_seal",
+        "full",
+        "limits",
+        "next_tsn",
+        "queued_bytes",
+        "scheduler",
+        "streams",
+    )
+
     def __init__(
         self,
         *,

@@ -61,6 +61,30 @@ class Receiver:
         dropped_count: chunks thrown away for lack of room, ever.
     """
 
+    __slots__ = (
+        "_advertised",
+        "_cumulative",
+        "_data",
+        "_duplicates",
+        "_events",
+        "_expected",
+        "_i_data",
+        "_is_disordered",
+        "_is_full",
+        "_largest",
+        "_max_message_size",
+        "_ranges",
+        "_stream_count",
+        "_window",
+        "dropped_count",
+        "duplicate_count",
+        "invalid_streams",
+        "is_interleaving",
+        "is_sack_urgent",
+        "refused_streams",
+        "streams",
+    )
+
     def __init__(
         self,
         *,

@@ -46,6 +46,22 @@ class StreamResets:
         events: where ``ResetDone`` and ``StreamsReset`` go.
     """
 
+    __slots__ = (
+        "_asked_sequence",
+        "_chunks",
+        "_deferred",
+        "_events",
+        "_expected",
+        "_last_response",
+        "_next_sequence",
+        "_packetizer",
+        "_receiver",
+        "_request",
+        "_round_trip",
+        "_timer_s",
+        "_wanted",
+    )
+
     def __init__(
         self,
         *,

@@ -93,6 +93,37 @@ class Sender:
         probe_count: tail-loss probes, ever.
     """
 
+    __slots__ = (
+        "_abandonment",
+        "_abilities",
+        "_burst_credit",
+        "_config",
+        "_episode_losses",
+        "_episode_spurious",
+        "_forwarded_s",
+        "_is_after_timeout",
+        "_is_forward_wanted",
+        "_is_limited",
+        "_is_probing_window",
+        "_last_sent_s",
+        "_max_message_size",
+        "_recovery_end",
+        "_reorder_timer_s",
+        "_round_trip",
+        "_seal",
+        "_timer_kind",
+        "_timer_s",
+        "congestion",
+        "loss_count",
+        "outstanding",
+        "packetizer",
+        "peer_window",
+        "probe_count",
+        "retransmission_count",
+        "stream_count",
+        "timeout_count",
+    )
+
     def __init__(
         self,
         *,
