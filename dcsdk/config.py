@@ -37,6 +37,10 @@ def _coerce(name: str, wanted: Any, value: Any) -> Any:
         if value in options:
             return value
         raise ConfigError(f"{name} must be one of {', '.join(map(repr, options))}, not {value!r}")
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(
+            _coerce(f"{name}[{index}]", options[0], item) for index, item in enumerate(value)
+        )
     if wanted is Secret:
         if isinstance(value, Secret):
             return value

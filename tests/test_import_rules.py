@@ -24,7 +24,7 @@ LAYERS: tuple[frozenset[str], ...] = (
         {"bootstrap", "call_media", "channel", "channel_request", "client", "emulator"}
         | {"media_line", "negotiation", "plugins", "registry", "services", "session"}
     ),
-    frozenset({"cli", "demo", "demo_view", "__main__"}),
+    frozenset({"cli", "demo", "demo_view", "pytest_plugin", "__main__"}),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

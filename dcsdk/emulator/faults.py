@@ -63,7 +63,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
         "E10": "a=3ge2dce:sometimes is put on each data channel line that the UE gets",
         # --- beyond SIP ---
         "mrm-503": "the IMS AS gets no media function: each Nmf_MRM_Create fails with 503",
-        "dcmf-vanishes": "the DCMF drops every datagram, in and out, once an association is up",
+        "dcmf-vanishes": "the DCMF falls silent as soon as Network.vanish_dcmf() is called",
     }
 )
 """Every fault and what it does."""

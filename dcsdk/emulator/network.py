@@ -1,0 +1,368 @@
+"""The emulated IMS network in one process: every function on loopback sockets, wired up.
+
+SIP runs P-CSCF - S-CSCF - IMS AS over TCP; the IMS AS, DCSF and DCMF talk HTTP; UEs come over UDP,
+TCP or TLS, and their bootstrap channels end in the DCMF.
+
+Source: TS 23.228 AC.2.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import ssl
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dcsdk.config import ClientConfig, from_mapping
+from dcsdk.emulator.authority import Authority
+from dcsdk.emulator.dcmf import Dcmf
+from dcsdk.emulator.dcsf import AppPolicy, Dcsf
+from dcsdk.emulator.fault_functions import FailingMrm, VanishingEngine
+from dcsdk.emulator.hss import Hss, Subscriber
+from dcsdk.emulator.ims_as import ImsAs
+from dcsdk.emulator.ims_as_http import ImsAsHttp
+from dcsdk.emulator.network_config import NetworkConfig, SubscriberConfig
+from dcsdk.emulator.pcscf import Pcscf
+from dcsdk.emulator.repository import AppRepository
+from dcsdk.emulator.scscf import Scscf
+from dcsdk.emulator.trace import TraceBus
+from dcsdk.emulator.trace_sdp import SecurityLines
+from dcsdk.errors import ConfigError, LocalProtocolError, TransportError
+from dcsdk.interfaces import Address, AssociationEngine
+from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.keylog import KeyLog
+from dcsdk.io.sip_transport import TransportName
+from dcsdk.registry import Registry
+from dcsdk.security import SecurityScope
+from dcsdk.sip.timers import PROFILES
+from dcsdk.sip.uri import SipUri
+
+logger = logging.getLogger(__name__)
+
+
+class Network:
+    """The network. Use it as ``async with Network(config) as network``.
+
+    Args:
+        config: see there; by default the demonstration network.
+        registry: the plug-ins the DCMF uses; by default all that are installed.
+
+    Attributes:
+        config: as given.
+        trace: every message.
+        hss, pcscf, scscf, ims_as, dcsf, dcmf: the functions, once started.
+    """
+
+    hss: Hss
+    pcscf: Pcscf
+    scscf: Scscf
+    ims_as: ImsAs
+    dcsf: Dcsf
+    dcmf: Dcmf
+
+    def __init__(
+        self, config: NetworkConfig | None = None, *, registry: Registry | None = None
+    ) -> None:
+        self.config = NetworkConfig.demo() if config is None else config
+        self.trace = TraceBus(self.config.trace_capacity)
+        self._registry = registry
+        self._stack = AsyncExitStack()
+        self._faults = frozenset(self.config.faults)
+        self._addresses: dict[TransportName, Address] = {}
+        self._ca_file: Path | None = None
+        self._engine: AssociationEngine | None = None
+        self._security_lines = SecurityLines(self.trace)
+
+    # --- life ------------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Start every function.
+
+        Raises:
+            ConfigError: a port is taken, a folder cannot be used, a plug-in is not loaded.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """Stop every function and close every socket. Idempotent and bounded."""
+        await self._stack.aclose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # --- for clients and tests -------------------------------------------------------------------
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that clients must trust.
+
+        Raises:
+            LocalProtocolError: the network is not running.
+        """
+        if self._ca_file is None:
+            raise LocalProtocolError("the network is not running")
+        return self._ca_file
+
+    @property
+    def users(self) -> tuple[str, ...]:
+        """Names of the subscribers."""
+        return tuple(subscriber.name for subscriber in self.config.subscribers)
+
+    def address(self, transport: TransportName) -> Address:
+        """Where the P-CSCF takes SIP.
+
+        Raises:
+            LocalProtocolError: not over this transport, or the network is not running.
+        """
+        if transport not in self._addresses:
+            raise LocalProtocolError(f"the P-CSCF does not listen on {transport}")
+        return self._addresses[transport]
+
+    def ports(self) -> dict[str, int]:
+        """The P-CSCF's ports by transport."""
+        return {str(transport): port for transport, (_, port) in self._addresses.items()}
+
+    def summary(self) -> str:
+        """Describe the network in one line."""
+        ports = ", ".join(
+            f"SIP over {transport.upper()} on {host} port {port}"
+            for transport, (host, port) in self._addresses.items()
+        )
+        faults = f"; faults: {', '.join(sorted(self._faults))}" if self._faults else ""
+        return f"{self.config.home_domain}: {ports}{faults}"
+
+    def client_values(self, name: str, transport: TransportName = "tls") -> dict[str, Any]:
+        """What a configuration of one subscriber's client says, as plain values.
+
+        Raises:
+            ConfigError: no such subscriber.
+            LocalProtocolError: the P-CSCF does not listen on this transport.
+        """
+        subscriber = self._subscriber(name)
+        host, port = self.address(transport)
+        values: dict[str, Any] = {
+            "public_identity": f"sip:{name}@{self.config.home_domain}",
+            "password": subscriber.password.reveal(),
+            "pcscf_host": host,
+            "pcscf_port": port,
+            "pcscf_transport": transport,
+            "sip_timers": self.config.sip_timers,
+            "e2dce_tokens": self.config.e2dce_tokens,
+            "allow_standalone_dc": True,
+        }
+        if transport == "tls":
+            values["ca_file"] = str(self.ca_file)
+        else:
+            values["allow_unprotected_signalling"] = True
+        return values
+
+    def client_config(self, name: str, **overrides: Any) -> ClientConfig:
+        """Make the configuration of one subscriber's client.
+
+        Args:
+            name: of the subscriber.
+            **overrides: fields of :class:`ClientConfig`; ``pcscf_transport`` also selects the
+                port, and anything but TLS allows unprotected signalling.
+
+        Raises:
+            ConfigError: no such subscriber, or an override that cannot be.
+            LocalProtocolError: the network is not running, or not on that transport.
+        """
+        transport: TransportName = overrides.get("pcscf_transport", "tls")
+        values = {**self.client_values(name, transport), "profile": self.config.profile}
+        return from_mapping(ClientConfig, {**values, **overrides})
+
+    def scope_of(self, peer_fingerprint: str) -> SecurityScope:
+        """Tell the truth about a stream, by the certificate its other end has shown.
+
+        Args:
+            peer_fingerprint: as :class:`dcsdk.SecurityReport` has it.
+
+        Returns:
+            ``E2DCE`` when it is our DCMF's, ``NONE`` for none, else ``E2E``.
+        """
+        if not peer_fingerprint:
+            return SecurityScope.NONE
+        ours = str(self.dcmf.certificate.fingerprint)
+        is_ours = peer_fingerprint.lower() == ours.lower()
+        return SecurityScope.E2DCE if is_ours else SecurityScope.E2E
+
+    def last_security_lines(self) -> list[tuple[str, list[str]]]:
+        """What SDP between UEs and P-CSCF said about security since the last call of this."""
+        return self._security_lines.take()
+
+    def vanish_dcmf(self) -> None:
+        """Make the DCMF fall silent: from now on it neither sends nor hears a datagram.
+
+        Raises:
+            LocalProtocolError: the network was not started with the fault ``dcmf-vanishes``.
+        """
+        if not isinstance(self._engine, VanishingEngine):
+            raise LocalProtocolError("start the network with the fault dcmf-vanishes")
+        self._engine.vanish()
+
+    # --- inside ----------------------------------------------------------------------------------
+    def _subscriber(self, name: str) -> SubscriberConfig:
+        for subscriber in self.config.subscribers:
+            if subscriber.name == name:
+                return subscriber
+        raise ConfigError(f"no subscriber {name!r}; there are: {', '.join(self.users) or 'none'}")
+
+    async def _start(self) -> None:
+        config = self.config
+        folder = config.folder
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory(prefix="dcsdk-ims-")
+            self._stack.callback(temporary.cleanup)
+            folder = Path(temporary.name)
+        authority = Authority(folder)
+        self._ca_file = authority.ca_file
+        self.hss = Hss(":memory:" if config.database is None else config.database)
+        self._stack.callback(self.hss.close)
+        for subscriber in config.subscribers:
+            self.hss.add_subscriber(_as_subscriber(subscriber, config.home_domain))
+        control = await self._start_data_channel_functions() if config.data_channels else None
+        await self._start_sip(control)
+        context = authority.server_context(
+            authority.issue("pcscf", _names_of(config.host, config.home_domain))
+        )
+        await self._open(context)
+        logger.info("network up: %s", self.summary())
+
+    async def _start_data_channel_functions(self) -> ImsAsHttp:
+        """DCSF, DCMF and the HTTP half of the IMS AS."""
+        config, enter = self.config, self._stack.enter_async_context
+        registry = Registry.load() if self._registry is None else self._registry
+        pick = registry.pick
+        engine_class = pick("association engine", registry.engines, config.engine)
+        http = pick("application protocol", registry.app_protocols, "http")()
+        keylog = None
+        if config.keylog is not None:
+            keylog = KeyLog(config.keylog)
+            self._stack.callback(keylog.close)
+        engine_config = EngineConfig(keylog=keylog)
+        self._engine = engine_class(engine_config)
+        if "dcmf-vanishes" in self._faults:
+            self._engine = VanishingEngine(self._engine)
+        self.dcmf = await enter(
+            Dcmf(
+                engine=self._engine,
+                http=http,
+                engine_config=engine_config,
+                host=config.host,
+                media_host=config.media_host,
+                trace=self.trace,
+            )
+        )
+        self.dcsf = await enter(
+            Dcsf(
+                repository=AppRepository() if config.apps is None else AppRepository(config.apps),
+                unknown_app=AppPolicy(config.unknown_app),
+                host=config.host,
+                trace=self.trace,
+                profile=config.profile,
+            )
+        )
+        mrm_root = self.dcmf.api_root
+        if "mrm-503" in self._faults:
+            mrm_root = (await enter(FailingMrm(config.host, self.trace))).api_root
+        control = await enter(
+            ImsAsHttp(
+                notification_url=self.dcsf.notification_url,
+                mrm_root=mrm_root,
+                host=config.host,
+                trace=self.trace,
+            )
+        )
+        self.dcsf.connect(control.api_root)
+        return control
+
+    async def _start_sip(self, control: ImsAsHttp | None) -> None:
+        """S-CSCF, the SIP half of the IMS AS, and the P-CSCF's side toward them."""
+        config, timers = self.config, PROFILES[self.config.sip_timers]
+        self.scscf = Scscf(
+            self.trace,
+            hss=self.hss,
+            home_domain=config.home_domain,
+            is_dc_supported=config.data_channels,
+            min_expires_s=config.min_expires_s,
+            max_expires_s=config.max_expires_s,
+            timers=timers,
+            faults=self._faults,
+        )
+        self._stack.push_async_callback(self.scscf.aclose)
+        registrar: SipUri = await self.scscf.start(config.host)
+        self.ims_as = ImsAs(
+            self.trace,
+            hss=self.hss,
+            control=control,
+            marks_e2dce=config.e2dce_tokens,
+            timers=timers,
+        )
+        self._stack.push_async_callback(self.ims_as.aclose)
+        self.scscf.application_server = await self.ims_as.start(config.host)
+        self.pcscf = Pcscf(
+            self.trace,
+            registrar=registrar,
+            is_e2dce_supported=config.e2dce_tokens,
+            profile=config.profile,
+            visited_network=config.home_domain,
+            timers=timers,
+            faults=self._faults,
+        )
+        self._stack.push_async_callback(self.pcscf.aclose)
+        await self.pcscf.start(config.host)
+
+    async def _open(self, context: ssl.SSLContext) -> None:
+        """Open the P-CSCF's side toward UEs."""
+        config = self.config
+        if config.keylog is not None:
+            context.keylog_filename = str(config.keylog)
+        wanted: list[tuple[TransportName, int | None, ssl.SSLContext | None]] = [
+            ("udp", config.udp_port, None),
+            ("tcp", config.tcp_port, None),
+            ("tls", config.tls_port, context),
+        ]
+        for transport, port, ssl_context in wanted:
+            if port is None:
+                continue
+            try:
+                address = await self.pcscf.listen(
+                    transport, config.host, port, ssl_context=ssl_context
+                )
+            except TransportError as exc:
+                raise ConfigError(
+                    f"{transport}_port {port} of {config.host} cannot be used: {exc}"
+                ) from exc
+            self._addresses[transport] = address
+            self._stack.callback(self._addresses.pop, transport, None)
+
+
+def _as_subscriber(config: SubscriberConfig, domain: str) -> Subscriber:
+    return Subscriber(
+        private_identity=f"{config.name}@{domain}",
+        password=config.password,
+        public_identities=(f"sip:{config.name}@{domain}", *config.aliases),
+        dc_allowed=config.dc_allowed,
+    )
+
+
+def _names_of(host: str, domain: str) -> list[str]:
+    """What clients may call the P-CSCF."""
+    names = [host, domain, f"pcscf.{domain}"]
+    return [*names, "localhost"] if ipaddress.ip_address(host).is_loopback else names
