@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from dcsdk.bootstrap import Bootstrap
 from dcsdk.call_media import DataChannels
 from dcsdk.capabilities import Capabilities
@@ -100,3 +102,6 @@ __all__ = [
     "UnsupportedByPeer",
     "hookimpl",
 ]
+
+# A library logs nothing unless the program configures logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
