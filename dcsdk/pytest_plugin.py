@@ -22,7 +22,7 @@ import pytest
 try:
     from pytest_asyncio import fixture as async_fixture
 except ImportError:  # anyio runs plain fixtures
-    from pytest import fixture as async_fixture  # type: ignore[assignment, no-redef]
+    from pytest import fixture as async_fixture  # type: ignore[no-redef]
 
 if TYPE_CHECKING:
     from dcsdk import Client
