@@ -82,7 +82,11 @@ class Tlv:
 
 def encode_tlvs(items: tuple[Tlv, ...]) -> bytes:
     """Join items; the padding of the last is left to the chunk (RFC 9260 3.2)."""
-    return b"".join(item.encode() for item in items)
+    if not items:
+        return b""
+    last = items[-1]
+    data = b"".join(item.encode() for item in items)
+    return data[: len(data) - -len(last.value) % 4]
 
 
 def iterate_tlvs(data: bytes) -> Iterator[Tlv]:
