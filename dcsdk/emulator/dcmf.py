@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +11,6 @@ from typing import Any, Self
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dcsdk.emulator.faults import check_faults
 from dcsdk.emulator.http_proxy import HttpProxy
 from dcsdk.emulator.mf_resource import MfResource
 from dcsdk.emulator.sbi.mrm import (
@@ -75,7 +73,6 @@ class Dcmf:
         port: of it, 0 for any.
         media_host: address media is bound to, by default ``host``.
         trace: gets every message.
-        faults: of ``dcsdk.emulator.faults``; ``mrm-503`` and ``dcmf-vanishes`` are made here.
     """
 
     def __init__(
@@ -89,9 +86,7 @@ class Dcmf:
         port: int = 0,
         media_host: str | None = None,
         trace: TraceBus | None = None,
-        faults: Iterable[str] = (),
     ) -> None:
-        self._faults = check_faults(faults)
         self.certificate = certificate or Certificate.generate()
         self._engine = engine
         self._engine_config = engine_config
@@ -150,7 +145,7 @@ class Dcmf:
         """``Nmf_MRM_Create`` (TS 29.176): bind the lines; connect those whose UE end is known."""
         wanted = MediaContext.from_json(await read_json(request))
         medias = [media for item in wanted.terminations for media in item.medias]
-        if len(self._contexts) >= MAX_CONTEXTS or "mrm-503" in self._faults:
+        if len(self._contexts) >= MAX_CONTEXTS:
             raise SbiProblem(503, "Service Unavailable", cause="NF_CONGESTION")
         if len(medias) > MAX_MEDIAS or len({media.media_id for media in medias}) != len(medias):
             raise SbiProblem(400, "Bad Request", detail=f"more than {MAX_MEDIAS} or equal medias")
@@ -186,7 +181,6 @@ class Dcmf:
             http=self._http,
             proxy=self._proxy,
             trace=self._trace,
-            vanishes="dcmf-vanishes" in self._faults,
         )
         context.resources[media.media_id] = resource
         if media.remote_mb_endpoint is not None:

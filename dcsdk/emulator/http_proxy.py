@@ -6,7 +6,7 @@ Source: TS 23.228 AC.7.1 steps 20-24, TS 33.328 N.3.1.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -121,7 +121,6 @@ class HttpProxy:
         stream_id: int,
         peer: str,
         replacement_url: str,
-        on_request: Callable[[], None] | None = None,
     ) -> None:
         """Forward the requests of one channel until it closes.
 
@@ -130,12 +129,9 @@ class HttpProxy:
             stream_id: for the trace.
             peer: who is at the other end, for the trace.
             replacement_url: takes the place of ``/``.
-            on_request: called when a request came, before it is served.
         """
         try:
             async for exchange in channel.requests():
-                if on_request is not None:
-                    on_request()
                 await self._forward(exchange, stream_id, peer, replacement_url)
         except ChannelClosed:
             logger.debug("peer=%s stream_id=%d closed within a request", peer, stream_id)

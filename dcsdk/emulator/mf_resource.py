@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from dcsdk.emulator.http_proxy import HttpProxy
-from dcsdk.emulator.impairment import SilencablePath
 from dcsdk.emulator.sbi.common import DcEndpoint, Endpoint, Transport
 from dcsdk.emulator.sbi.mrm import DcMedia, MediaInfo
 from dcsdk.emulator.sbi.problem import SbiProblem
@@ -19,6 +18,7 @@ from dcsdk.interfaces import (
     Association,
     AssociationEngine,
     ChannelParameters,
+    DatagramPath,
     DtlsSctpParameters,
 )
 from dcsdk.io.tasks import TaskSet
@@ -51,22 +51,19 @@ class MfResource:
         http: the ``http`` application protocol.
         proxy: takes its requests.
         trace: gets what happens.
-        vanishes: fault: go silent when the first request comes.
     """
 
     def __init__(
         self,
         *,
         name: str,
-        path: SilencablePath,
+        path: DatagramPath,
         association: Association,
         certificate: Certificate,
         http: AppProtocol,
         proxy: HttpProxy,
         trace: TraceBus | None,
-        vanishes: bool = False,
     ) -> None:
-        self._vanishes = vanishes
         self._name = name
         self._path = path
         self._association = association
@@ -92,7 +89,7 @@ class MfResource:
         **arguments: Any,
     ) -> MfResource:
         """Bind a path and put an association on it. Nothing is sent."""
-        path = SilencablePath(await engine.bind_path(host))
+        path = await engine.bind_path(host)
         try:
             association = engine.create(path, certificate, engine_config)
         except BaseException:
@@ -171,7 +168,6 @@ class MfResource:
                 stream_id=stream.stream_id,
                 peer=self._peer,
                 replacement_url=dc_media.replace_http_urls[stream.stream_id],
-                on_request=self._path.silence if self._vanishes else None,
             )
             self._tasks.start(serving, name=f"stream {stream.stream_id}")
 

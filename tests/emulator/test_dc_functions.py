@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,7 @@ from dcsdk.emulator.dcmf import Dcmf
 from dcsdk.emulator.dcsf import LOCAL_LINE_ID, AppPolicy, Dcsf
 from dcsdk.emulator.ims_as_http import ImsAsHttp
 from dcsdk.emulator.trace import TraceBus
-from dcsdk.errors import DcsdkError, OperationTimeout
+from dcsdk.errors import DcsdkError
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.interfaces import (
     Association,
@@ -32,7 +32,6 @@ from dcsdk.interfaces import (
     DatagramPath,
     DtlsSctpParameters,
 )
-from dcsdk.io.engine_config import EngineConfig
 from dcsdk.plugins.app_http import HttpProtocol
 from dcsdk.plugins.app_lists import HtmlListProvider, JsonAListProvider
 from dcsdk.plugins.engine_native import NativeEngine
@@ -58,11 +57,10 @@ class Functions:
 @asynccontextmanager
 async def functions(
     engine_class: type[AssociationEngine] = MemoryEngine,
-    faults: Iterable[str] = (),
     **dcsf_arguments: object,
 ) -> AsyncIterator[Functions]:
     trace, engine = TraceBus(), engine_class()
-    dcmf = Dcmf(engine=engine, http=HttpProtocol(), trace=trace, faults=faults)
+    dcmf = Dcmf(engine=engine, http=HttpProtocol(), trace=trace)
     async with dcmf, Dcsf(trace=trace, **dcsf_arguments) as dcsf:  # type: ignore[arg-type]
         control = ImsAsHttp(
             notification_url=dcsf.notification_url, mrm_root=dcmf.api_root, trace=trace
@@ -393,25 +391,3 @@ async def test_closing_wakes_a_request_that_waits() -> None:
         await network.control.aclose()
         with pytest.raises(DcControlError):
             await waiting
-
-
-async def test_the_fault_mrm_503_leaves_no_line_in_the_mf() -> None:
-    async with functions(faults=["mrm-503"]) as network:
-        decisions = await network.control.session_establishment(
-            session_info(SessionCase.TERMINATING), {"1": line(100)}
-        )
-        assert decisions == {"1": Decision(verdict=Verdict.REJECT)}
-        await network.control.session_ended("s/1", Initiator.SERVED)
-
-
-async def test_the_fault_dcmf_vanishes_leaves_the_ue_waiting_a_bounded_time() -> None:
-    async with functions(NativeEngine, faults=["dcmf-vanishes"]) as network:
-        engine = NativeEngine(EngineConfig(peer_timeout_s=6.0))
-        ue = await Ue.bind(engine)
-        offered = {"1": line(0, address=ue.path.local_address)}
-        decisions = await network.control.session_establishment(session_info(), offered)
-        await ue.connect(ended_in_mf(decisions["1"]), is_client=True)
-        with pytest.raises(OperationTimeout):
-            await ue.http(0).client.get("/", timeout=0.5)
-        await ue.association.aclose(timeout_s=0.2)
-        await network.control.session_ended("s/1", Initiator.SERVED)
