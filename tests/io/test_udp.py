@@ -12,7 +12,8 @@ import pytest
 
 from dcsdk.errors import ConfigError, TransportError
 from dcsdk.interfaces import DatagramReceiver
-from dcsdk.io.udp import EARLY_BYTES, EARLY_DATAGRAMS, MAX_BACKLOG_BYTES, UdpPath
+from dcsdk.io.udp import EARLY_BYTES, EARLY_DATAGRAMS, UdpPath
+from dcsdk.io.udp_socket import MAX_BACKLOG_BYTES
 
 HOSTS = ["127.0.0.1", "::1"]
 TIMEOUT_S = 10.0
@@ -89,7 +90,8 @@ class FakeSocket:
 
 
 def fail(path: UdpPath, **errors: list[OSError | None]) -> None:
-    path._socket = FakeSocket(path._socket, **errors)  # type: ignore[assignment]
+    udp = path._udp
+    udp._socket = FakeSocket(udp._socket, **errors)  # type: ignore[assignment]
 
 
 # --- both ways ------------------------------------------------------------------------------------
