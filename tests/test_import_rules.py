@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 MAX_MODULE_LINES = 500
 
 # A module may import from its own layer and from those before it.
-PROTOCOLS = frozenset({"sip", "sdp", "ims", "sctp", "tls", "http"})
+PROTOCOLS = frozenset({"sip", "sdp", "ims", "sctp", "tls", "http", "ice"})
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "security"}),
     PROTOCOLS,
@@ -33,6 +33,7 @@ SIDEWAYS = frozenset(
     {
         ("tls", "sdp"),  # a certificate is announced as an SDP fingerprint
         ("ims", "sdp"),  # the profile says how IMS spells its SDP attributes
+        ("ice", "sdp"),  # candidates and credentials travel as SDP attributes
         ("sip", "ims"),  # a registration carries mediasec and feature tags
     }
 )
