@@ -13,7 +13,6 @@ import pstats
 import time
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.events import Event, MessageReceived
 
 QUEUE_BYTES = 1 << 20
 """The sender stays this far ahead of the network, as a program with backpressure does."""
@@ -29,7 +28,7 @@ def make_pair(config: SctpConfig) -> tuple[SctpAssociation, SctpAssociation]:
         left.receive(right.poll_packets(), now=0.0)
         right.receive(left.poll_packets(), now=0.0)
     for side in (left, right):
-        side.poll_events()
+        side.poll_batch()
     return left, right
 
 
@@ -53,11 +52,10 @@ def run(message_size: int, total_bytes: int, config: SctpConfig, batch: int) -> 
             part = outgoing[index : index + batch]
             packets += len(part)
             right.receive(part, now=now)
-            events: list[Event] = right.poll_events()
             count = size = 0
-            for event in events:
-                if isinstance(event, MessageReceived):
-                    size += len(event.data)
+            for event in right.poll_batch():
+                if type(event) is tuple:
+                    size += len(event[2])
                     count += 1
             right.consumed(1, size, count)
             received += size

@@ -19,7 +19,7 @@ from dcsdk.sctp.chunks import (
     ForwardTsn,
     IForwardTsn,
 )
-from dcsdk.sctp.events import Event, MessageAbandoned
+from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import COMMON_HEADER_SIZE
 from dcsdk.sctp.packetizer import Packetizer
@@ -78,7 +78,7 @@ class Abandonment:
         packetizer: Packetizer,
         *,
         is_interleaving: bool,
-        events: deque[Event],
+        events: deque[Event | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._packetizer = packetizer

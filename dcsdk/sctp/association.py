@@ -4,7 +4,7 @@ No I/O, no clock, no randomness of its own. The owner calls one mutating method,
 :meth:`SctpAssociation.poll_packets` and the events before the next one::
 
     association.receive(packets, now=clock())
-    for event in association.poll_events():
+    while (event := association.poll_event()) is not None:
         ...
     for packet in association.poll_packets():
         ...
@@ -31,6 +31,8 @@ from dcsdk.sctp.events import (
     Established,
     Event,
     MessageAbandoned,
+    MessageReceived,
+    RawMessage,
     ResetDone,
     Restarted,
 )
@@ -100,7 +102,7 @@ class SctpAssociation:
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
         self.config = config
         self._now = 0.0
-        self._events: deque[Event] = deque()
+        self._events: deque[Event | RawMessage] = deque()
         self._packets: list[bytes] = []  # whole packets to send before everything else
         self._chunks: list[bytes] = []  # control chunks to send, bundled
         self._round_trip = RoundTrip(config.rto_initial_s, config.rto_min_s, config.rto_max_s)
@@ -549,13 +551,19 @@ class SctpAssociation:
 
     def poll_event(self) -> Event | None:
         """Return the next event, or ``None``."""
-        return self._events.popleft() if self._events else None
+        if not self._events:
+            return None
+        event = self._events.popleft()
+        return MessageReceived._make(event) if isinstance(event, tuple) else event
 
-    def poll_events(self) -> list[Event]:
-        """Return all events at once: cheaper than one by one when messages are small."""
-        events = list(self._events)
+    def poll_batch(self) -> list[Event | RawMessage]:
+        """Return all events in order, messages as bare tuples: the hot path.
+
+        ``type(item) is tuple`` tells a message, with the fields of :class:`MessageReceived`.
+        """
+        batch = list(self._events)
         self._events.clear()
-        return events
+        return batch
 
     def stats(self) -> AssociationStats:
         """Return a snapshot of counters and gauges."""

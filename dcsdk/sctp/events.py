@@ -20,8 +20,12 @@ class AssociationState(Enum):
     SHUTDOWN_ACK_SENT = "shutdown-ack-sent"
 
 
+RawMessage = tuple[int, int, bytes, bool]
+"""The fields of a :class:`MessageReceived`, bare: what ``poll_batch()`` gives for a message."""
+
+
 class MessageReceived(NamedTuple):
-    """One whole user message. Made once per message, hence a named tuple.
+    """One whole user message.
 
     Attributes:
         stream_id: 0..65535.

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
-from dcsdk.sctp.events import Event, MessageAbandoned, SendBufferLow
+from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage, SendBufferLow
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal
 from dcsdk.sctp.scheduler import NEVER, Limit, OutboundStream, Scheduler
@@ -71,7 +71,7 @@ class Packetizer:
         initial_tsn: int,
         mtu: int,
         is_interleaving: bool,
-        events: deque[Event],
+        events: deque[Event | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._seal = seal
@@ -90,8 +90,8 @@ class Packetizer:
         """Change the packet size, bytes; packets already written keep theirs."""
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size
-        kind = "!BBHLQL" if self._is_interleaving else "!BBHLQ"
-        self._pack_full = struct.Struct(f"{kind}{self.full}s").pack
+        form = "!BBHLQL" if self._is_interleaving else "!BBHLQ"
+        self._pack_full = struct.Struct(f"{form}{self.full}s").pack
 
     def stream(self, stream_id: int) -> OutboundStream:
         """Return the stream, made on first use."""
@@ -140,7 +140,7 @@ class Packetizer:
 
     def _write_full_packets(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
         """Write fragments of the stream's first message that each fill a packet."""
-        data, ppid, message_flags, limit = stream.queue[0]
+        data, ppid, kind, limit = stream.queue[0]
         full, start, wire = self.full, stream.offset, self.next_tsn & MASK
         count = min((len(data) - start - 1) // full, -(-room // full) or 1, WRAP - wire)
         count = max(count, 1)
@@ -148,7 +148,7 @@ class Packetizer:
             count = 1
         stop = start + count * full
         size = self._header_size + full
-        flags = is_unordered = message_flags & FLAG_UNORDERED
+        flags = is_unordered = kind & FLAG_UNORDERED
         pack = self._pack_full
         tsns: Iterable[int] = range(wire, wire + count)
         offsets: Iterable[int] = range(start, stop, full)
@@ -193,52 +193,51 @@ class Packetizer:
     def _write_messages(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
         """Write whole messages of one stream, as many into each packet as fit."""
         queue, header, is_interleaving = stream.queue, self._header_size, self._is_interleaving
-        outstanding = self._outstanding
-        is_unordered = queue[0][2] & FLAG_UNORDERED
-        sequence = stream.next_sequence
-        if is_unordered and is_interleaving:
-            sequence = stream.next_unordered
-        step = 0 if is_unordered and not is_interleaving else 1
+        ends, totals = self._outstanding.ends, self._outstanding.totals
+        kind = queue[0][2]
+        uses_unordered_ids = is_interleaving and kind & FLAG_UNORDERED
+        sequence = stream.next_unordered if uses_unordered_ids else stream.next_sequence
+        step = 0 if kind & FLAG_UNORDERED and not is_interleaving else 1
         mask = MASK if is_interleaving else 0xFFFF
         base = stream.stream_id << 48
-        tsn, before = self.next_tsn, self._total()
+        wire, before = self.next_tsn & MASK, self._total()
         total, most = before, before + max(room, 1)
+        count = 0
         bodies: list[bytes] = []
         while queue and total < most:
             parts: list[bytes] = []
             space = self._capacity
             while queue:
-                data, ppid, flags, limit = queue[0]
-                size = len(data)
-                used = header + ((size + 3) & ~3)
-                if used > space or limit is not None or flags & FLAG_UNORDERED != is_unordered:
+                data, ppid, flags, _ = queue[0]
+                size = header + len(data)
+                if size > space or flags != kind:
                     break
                 queue.popleft()
                 if is_interleaving:
-                    key = base | sequence
-                    parts.append(_I_DATA.pack(64, flags, header + size, tsn & MASK, key, ppid))
+                    parts.append(_I_DATA.pack(64, kind, size, wire, base | sequence, ppid))
                 else:
-                    key = base | sequence << 32 | ppid
-                    parts.append(_DATA.pack(0, flags, header + size, tsn & MASK, key))
+                    parts.append(_DATA.pack(0, kind, size, wire, base | sequence << 32 | ppid))
                 parts.append(data)
+                total += size - header
                 if size & 3:
                     parts.append(_PADDING[size & 3])
+                    size = (size + 3) & ~3
+                space -= size
                 sequence = (sequence + step) & mask
-                tsn += 1
-                total += size
-                space -= used
+                wire = (wire + 1) & MASK
+                count += 1
             if not parts:
                 break
             bodies.append(b"".join(parts))
-            outstanding.ends.append(tsn - 1)
-            outstanding.totals.append(total)
+            ends.append(self.next_tsn + count - 1)
+            totals.append(total)
         packets += self._seal.close_all(bodies)
-        self.next_tsn = tsn
-        if is_unordered and is_interleaving:
+        self.next_tsn += count
+        if uses_unordered_ids:
             stream.next_unordered = sequence
         else:
             stream.next_sequence = sequence
-        outstanding.in_flight += total - before
+        self._outstanding.in_flight += total - before
         self._left(stream, total - before)
         if not queue:
             self.scheduler.retire(0)
@@ -257,7 +256,7 @@ class Packetizer:
         written = 0
         packet_limit: Limit | None = None
         while (stream := scheduler.current) is not None:
-            data, ppid, message_flags, limit = stream.queue[0]
+            data, ppid, kind, limit = stream.queue[0]
             start = stream.offset
             take = len(data) - start
             if limit is not None:
@@ -272,7 +271,7 @@ class Packetizer:
                 packet_limit = (limit[0], expires)
             elif packet_limit is not None:
                 break
-            is_unordered = message_flags & FLAG_UNORDERED
+            is_unordered = kind & FLAG_UNORDERED
             flags = is_unordered if start else is_unordered | FLAG_BEGIN
             if take > room - header:
                 if written and (take <= self.full or room - header < MIN_FRAGMENT):

@@ -17,7 +17,7 @@ from dcsdk.sctp.chunks import (
     ForwardTsn,
     IForwardTsn,
 )
-from dcsdk.sctp.events import Event, MessageRefused
+from dcsdk.sctp.events import Event, MessageRefused, RawMessage
 from dcsdk.sctp.interleaving import InterleavedAssembler
 from dcsdk.sctp.parameters import CauseCode, PeerViolation
 from dcsdk.sctp.reassembly import WHOLE, DataAssembler
@@ -69,8 +69,9 @@ class Receiver:
         "_events",
         "_expected",
         "_i_data",
-        "_is_disordered",
+        "_is_careful",
         "_is_full",
+        "_key_limit",
         "_largest",
         "_max_message_size",
         "_ranges",
@@ -93,12 +94,13 @@ class Receiver:
         max_message_size: int,
         stream_count: int,
         is_interleaving: bool,
-        events: deque[Event],
+        events: deque[Event | RawMessage],
     ) -> None:
         self._expected = initial_tsn  # as on the wire
         self._cumulative = initial_tsn - 1  # never wraps; exact only after _synchronize()
         self._ranges = TsnRanges()
-        self._is_disordered = False
+        self._is_careful = False  # a gap is open, or the window is full
+        self._key_limit = stream_count << 48
         self._is_full = False
         self.is_interleaving = is_interleaving
         self._window = window
@@ -151,6 +153,7 @@ class Receiver:
                     source="RFC 9260 6.2",
                 )
             self._is_full = False
+        self._is_careful = self._is_full or bool(self._ranges.starts)
 
     def consumed(self, size_bytes: int, count: int) -> bool:
         """The application read messages; tell whether the peer should hear of it at once.
@@ -164,75 +167,99 @@ class Receiver:
 
     # --- chunks ----------------------------------------------------------------------------------
     def data(self, packet: bytes, position: int, end: int) -> int:
-        """Take the DATA chunk at ``position`` and return the position after it.
+        """Take the DATA chunks that begin at ``position``.
+
+        Returns:
+            The position after the last of them.
 
         Raises:
-            ParseError: the chunk does not fit into the packet.
-            PeerViolation: it ends the association.
+            ParseError: a chunk does not fit into the packet.
+            PeerViolation: the association cannot go on.
         """
-        _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
-        stop: int = position + size
-        if (
-            tsn == self._expected
-            and not self._is_disordered
-            and not self._is_full
-            and size > 16
-            and stop <= end
-            and key >> 48 < self._stream_count
-        ):
-            self._expected = (tsn + 1) & MASK
-            if flags & WHOLE == WHOLE and self._data.is_between_messages and size <= self._largest:
-                self.streams.deliver(
+        assembler, deliver = self._data, self.streams.deliver
+        while position < end and packet[position] == 0:
+            _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
+            stop = position + size
+            if (
+                tsn != self._expected
+                or self._is_careful
+                or size <= 16
+                or stop > end
+                or key >= self._key_limit
+            ):
+                self._take_unexpected(packet, position, end)
+            elif flags & WHOLE == WHOLE and assembler.is_between_messages and size <= self._largest:
+                self._expected = (tsn + 1) & MASK
+                deliver(
                     key >> 48,
                     key >> 32 & 0xFFFF,
-                    key & 0xFFFFFFFF,
+                    key & MASK,
                     packet[position + 16 : stop],
                     flags & FLAG_UNORDERED,
                 )
             else:
-                self._data.take(flags, key, packet[position + 16 : stop])
-            return (stop + 3) & ~3
-        if stop > end or size < 16:
-            raise ParseError(f"DATA of {size} bytes does not fit the packet", source="RFC 9260 3.2")
-        if size == 16:
-            raise _no_user_data(tsn)
-        if self._accept(tsn, key >> 48):
-            data = packet[position + 16 : stop]
-            self._take_disordered(unwrap(tsn, self._cumulative), flags, key, data)
-        return (stop + 3) & ~3
+                self._expected = (tsn + 1) & MASK
+                assembler.take(flags, key, packet[position + 16 : stop])
+            position = (stop + 3) & ~3
+        return position
 
     def i_data(self, packet: bytes, position: int, end: int) -> int:
-        """Take the I-DATA chunk at ``position``; see :meth:`data`."""
-        _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
-        stop: int = position + size
-        if (
-            tsn == self._expected
-            and not self._is_disordered
-            and not self._is_full
-            and size > 20
-            and stop <= end
-            and key >> 48 < self._stream_count
-        ):
-            self._expected = (tsn + 1) & MASK
-            if flags & WHOLE == WHOLE and size <= self._largest:
-                self.streams.deliver(
+        """Take the I-DATA chunks that begin at ``position``; see :meth:`data`."""
+        assembler, deliver = self._i_data, self.streams.deliver
+        while position < end and packet[position] == 64:
+            _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
+            stop = position + size
+            if (
+                tsn != self._expected
+                or self._is_careful
+                or size <= 20
+                or stop > end
+                or key >= self._key_limit
+            ):
+                self._take_unexpected(packet, position, end)
+            elif flags & WHOLE == WHOLE and size <= self._largest:
+                self._expected = (tsn + 1) & MASK
+                deliver(
                     key >> 48,
-                    key & 0xFFFFFFFF,
+                    key & MASK,
                     number,
                     packet[position + 20 : stop],
                     flags & FLAG_UNORDERED,
                 )
             else:
-                self._i_data.take(flags, key, number, packet[position + 20 : stop])
-            return (stop + 3) & ~3
-        if stop > end or size < 20:
-            raise ParseError(f"I-DATA of {size} bytes does not fit", source="RFC 8260 2.1")
-        if size == 20:
-            raise _no_user_data(tsn)
-        if self._accept(tsn, key >> 48):
-            self._mark(unwrap(tsn, self._cumulative))
-            self._i_data.take(flags, key, number, packet[position + 20 : stop])
-        return (stop + 3) & ~3
+                self._expected = (tsn + 1) & MASK
+                assembler.take(flags, key, number, packet[position + 20 : stop])
+            position = (stop + 3) & ~3
+        return position
+
+    def _take_unexpected(self, packet: bytes, position: int, end: int) -> None:
+        """Take one DATA or I-DATA chunk off the hot path."""
+        header = _I_DATA.size if self.is_interleaving else _DATA.size
+        _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
+        stop = position + size
+        if stop > end or size < header:
+            raise ParseError(f"data chunk of {size} bytes does not fit", source="RFC 9260 3.2")
+        if size == header:
+            raise PeerViolation(
+                f"chunk with TSN {tsn} holds no data",
+                code=CauseCode.NO_USER_DATA,
+                source="RFC 9260 6.2",
+            )
+        if not self._accept(tsn, key >> 48):
+            return
+        number = unwrap(tsn, self._cumulative)
+        data = packet[position + header : stop]
+        if self.is_interleaving:
+            self._mark(number)
+            ppid_or_fragment = int.from_bytes(packet[position + 16 : position + 20], "big")
+            self._i_data.take(flags, key, ppid_or_fragment, data)
+        elif number != self._cumulative + 1:
+            self._mark(number)
+            self._data.take_early(number, flags, key, data)
+        else:
+            first, last = self._mark(number)
+            self._data.take(flags, key, data)
+            self._data.absorb(first, last)
 
     def forward_tsn(self, chunk: ForwardTsn) -> None:
         """The peer gave messages up: move past them (RFC 3758 3.6)."""
@@ -279,7 +306,7 @@ class Receiver:
         self._advertised = self.window
         self.is_sack_urgent = False
         cumulative = self._cumulative & MASK
-        if not self._is_disordered and not self._duplicates:
+        if not self._ranges.starts and not self._duplicates:
             return SACK_HEADER.pack(ChunkType.SACK, 0, 16, cumulative, self._advertised, 0, 0)
         most = (room - 16) // 4
         gaps = list(self._ranges)[:most]
@@ -336,7 +363,7 @@ class Receiver:
         ranges = self._ranges
         if number != self._cumulative + 1:
             ranges.add(number, number)
-            self._is_disordered = True
+            self._is_careful = True
             return (0, -1)
         early = (0, -1)
         if ranges.starts and ranges.starts[0] == number + 1:
@@ -345,17 +372,8 @@ class Receiver:
             ranges.remove_through(number)
         self._cumulative = number
         self._expected = (number + 1) & MASK
-        self._is_disordered = bool(ranges.starts)
+        self._is_careful = self._is_full or bool(ranges.starts)
         return early
-
-    def _take_disordered(self, number: int, flags: int, key: int, data: bytes) -> None:
-        if number != self._cumulative + 1:
-            self._mark(number)
-            self._data.take_early(number, flags, key, data)
-            return
-        first, last = self._mark(number)
-        self._data.take(flags, key, data)
-        self._data.absorb(first, last)
 
     def _forward_target(self, wire: int) -> int | None:
         self._synchronize()
@@ -379,7 +397,7 @@ class Receiver:
             ranges.remove_through(target)
         self._cumulative = target
         self._expected = (target + 1) & MASK
-        self._is_disordered = bool(ranges.starts)
+        self._is_careful = self._is_full or bool(ranges.starts)
         self._data.absorb(first, last)
 
     def _refuse(self, stream_id: int, size_bytes: int) -> None:
@@ -388,9 +406,3 @@ class Receiver:
         self.streams.refuse(stream_id)
         self.refused_streams.append(stream_id)
         self._events.append(MessageRefused(stream_id, size_bytes))
-
-
-def _no_user_data(tsn: int) -> PeerViolation:
-    return PeerViolation(
-        f"chunk with TSN {tsn} holds no data", code=CauseCode.NO_USER_DATA, source="RFC 9260 6.2"
-    )

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from dcsdk.sctp.chunks import CauseChunk, ChunkType
-from dcsdk.sctp.events import Event, ResetDone, StreamsReset
+from dcsdk.sctp.events import Event, RawMessage, ResetDone, StreamsReset
 from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import (
     IncomingResetRequest,
@@ -70,7 +70,7 @@ class StreamResets:
         round_trip: RoundTrip,
         local_sequence: int,
         peer_sequence: int,
-        events: deque[Event],
+        events: deque[Event | RawMessage],
     ) -> None:
         self._packetizer = packetizer
         self._receiver = receiver

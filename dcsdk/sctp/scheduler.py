@@ -19,7 +19,13 @@ Limit = tuple[int, float]
 """Most retransmissions (-1 for any number), and when to give up (:data:`NEVER`), seconds."""
 
 QueuedMessage = tuple[bytes, int, int, Limit | None]
-"""Data, PPID, chunk flags of the whole message, and its limit unless it is reliable."""
+"""Data, PPID, kind, and the limit unless the message is reliable.
+
+The kind is the chunk flags of a message in one chunk, plus :data:`LIMITED` when there is a limit:
+messages of equal kind can be written alike.
+"""
+
+LIMITED = 0x100
 
 
 class OutboundStream:

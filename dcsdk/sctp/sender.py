@@ -17,13 +17,13 @@ from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, SACK_HEADER
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.congestion import Cubic
 from dcsdk.sctp.cookie import PeerAbilities
-from dcsdk.sctp.events import Event
+from dcsdk.sctp.events import Event, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import Seal
 from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import PeerViolation
 from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.scheduler import MAX_PRIORITY, NEVER, Limit, OutboundStream
+from dcsdk.sctp.scheduler import LIMITED, MAX_PRIORITY, NEVER, Limit, OutboundStream
 from dcsdk.sctp.tsn import unwrap
 
 _GAP = struct.Struct("!HH")
@@ -133,7 +133,7 @@ class Sender:
         peer_window: int,
         stream_count: int,
         abilities: PeerAbilities,
-        events: deque[Event],
+        events: deque[Event | RawMessage],
         round_trip: RoundTrip,
     ) -> None:
         self._config = config
@@ -206,10 +206,12 @@ class Sender:
         ):
             check_message(self._config, data, packetizer.queued_bytes)
             stream = self._stream_for(stream_id, priority)
+        kind = _ORDERED if is_ordered else _UNORDERED
         limit: Limit | None = None
         if max_retr is not None or max_time_ms is not None:
             limit = self._limit(max_retr, max_time_ms, now)
-        stream.queue.append((data, ppid, _ORDERED if is_ordered else _UNORDERED, limit))
+            kind = kind if limit is None else kind | LIMITED
+        stream.queue.append((data, ppid, kind, limit))
         stream.queued_bytes += size
         packetizer.queued_bytes += size
         if not stream.is_active:

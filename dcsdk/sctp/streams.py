@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from dcsdk.sctp.events import Event, MessageReceived
+from dcsdk.sctp.events import Event, RawMessage
 
 MESSAGE_OVERHEAD = 64
 """Bytes of window one unread message costs beyond its data, so that tiny messages are bounded."""
@@ -14,8 +14,6 @@ MID_MASK = 0xFFFFFFFF
 
 _NO_SEQUENCE = -1
 """Never equal to a number on the wire: the stream delivers nothing."""
-
-_new = tuple.__new__
 
 
 class InboundStream:
@@ -49,7 +47,7 @@ class InboundStreams:
 
     __slots__ = ("_events", "_mask", "_streams", "held", "unread")
 
-    def __init__(self, events: deque[Event], sequence_mask: int) -> None:
+    def __init__(self, events: deque[Event | RawMessage], sequence_mask: int) -> None:
         self._events = events
         self._mask = sequence_mask
         self._streams: dict[int, InboundStream] = {}
@@ -66,14 +64,14 @@ class InboundStreams:
         if sequence == stream.next_sequence and not is_unordered:
             stream.next_sequence = (sequence + 1) & self._mask
             self.unread += len(data) + MESSAGE_OVERHEAD
-            self._events.append(_new(MessageReceived, (stream_id, ppid, data, False)))
+            self._events.append((stream_id, ppid, data, False))
             if stream.waiting:
                 self._release(stream_id, stream)
         elif stream.is_refusing:
             return
         elif is_unordered:
             self.unread += len(data) + MESSAGE_OVERHEAD
-            self._events.append(_new(MessageReceived, (stream_id, ppid, data, True)))
+            self._events.append((stream_id, ppid, data, True))
         elif self._is_ahead(sequence, stream.next_sequence) and sequence not in stream.waiting:
             stream.waiting[sequence] = (ppid, data)
             self.held += len(data) + MESSAGE_OVERHEAD
@@ -130,7 +128,7 @@ class InboundStreams:
         ppid, data = stream.waiting.pop(sequence)
         self.held -= len(data) + MESSAGE_OVERHEAD
         self.unread += len(data) + MESSAGE_OVERHEAD
-        self._events.append(MessageReceived(stream_id, ppid, data, False))
+        self._events.append((stream_id, ppid, data, False))
 
     def _forget(self, stream: InboundStream) -> None:
         for _, data in stream.waiting.values():

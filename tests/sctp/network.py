@@ -72,7 +72,7 @@ class Peer:
 
     def drain_events(self) -> None:
         """Take what the association has to tell."""
-        for event in self.association.poll_events():
+        while (event := self.association.poll_event()) is not None:
             if not isinstance(event, MessageReceived):
                 self.events.append(event)
                 continue
@@ -148,9 +148,7 @@ class Network:
                 peer.sent_packets.append(packet)
                 self._transmit(peer, packet)
 
-    def run(
-        self, *, until_s: float = 600.0, until: Callable[[], bool] | None = None
-    ) -> None:
+    def run(self, *, until_s: float = 600.0, until: Callable[[], bool] | None = None) -> None:
         """Let time pass until nothing happens any more, ``until`` holds, or ``until_s`` is over.
 
         Args:
