@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -43,19 +44,19 @@ class ChannelState(Enum):
     CLOSED = "closed"
 
 
+Submit = Callable[[int, bytes], None]
+"""Queues one message, PPID and body; it leaves before the event loop goes round again.
+
+Raises ``TransportError`` when the association is ending.
+"""
+
+
 class ChannelCarrier(Protocol):
     """What an association does for its channels."""
 
     @property
     def report(self) -> SecurityReport:
         """What protects the association."""
-
-    def submit(self, channel: DataChannel, ppid: int, data: bytes) -> None:
-        """Queue one message; it leaves in this turn of the event loop or the next.
-
-        Raises:
-            TransportError: the association is ending.
-        """
 
     def queued_bytes(self, stream_id: int) -> int:
         """Bytes of a stream that were accepted and are not acknowledged yet."""
@@ -114,7 +115,7 @@ class DataChannel:
         self.max_message_size = 0
         self._loop = asyncio.get_running_loop()
         self._carrier = carrier
-        self._submit = carrier.submit
+        self._submit: Submit = _not_open
         self._max_size = max_queued_bytes
         self._max_queued = max_queued_bytes
         self._state = ChannelState.CONNECTING
@@ -184,7 +185,7 @@ class DataChannel:
         if size > self._credit:
             await self._wait_for_room(size, timeout_s)
         self._credit -= size
-        self._submit(self, ppid, body)
+        self._submit(ppid, body)
         self.messages_sent += 1
 
     async def receive(self) -> str | bytes:
@@ -278,10 +279,15 @@ class DataChannel:
         """Both directions are reset: the stream id is free again."""
         return self._is_remote_done and self._is_local_done
 
-    def opened(self) -> None:
-        """The association is up."""
+    def opened(self, submit: Submit) -> None:
+        """The association is up.
+
+        Args:
+            submit: takes the messages of this channel.
+        """
         if self._state is ChannelState.CONNECTING:
             self._state = ChannelState.OPEN
+            self._submit = submit
             self.room_changed()
 
     def deliver(self, ppid: int, data: bytes) -> None:
@@ -488,6 +494,10 @@ class DataChannel:
         self._read_count += len(self._inbox)
         self._inbox.clear()
         self._report_consumed()
+
+
+def _not_open(ppid: int, data: bytes) -> None:
+    raise ChannelClosed("the channel is not open")
 
 
 def again(error: DcsdkError) -> DcsdkError:

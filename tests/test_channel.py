@@ -43,7 +43,7 @@ class Carrier:
         self.read: list[tuple[int, int]] = []
         self.resets: list[bool] = []
 
-    def submit(self, channel: DataChannel, ppid: int, data: bytes) -> None:
+    def submit(self, ppid: int, data: bytes) -> None:
         self.sent.append((ppid, data))
         self.queued += len(data)
 
@@ -86,7 +86,7 @@ def make(carrier: Carrier, *, is_open: bool = True, **parameters: Any) -> DataCh
     )
     channel.limit(MAX_MESSAGE, 1 << 20)
     if is_open:
-        channel.opened()
+        channel.opened(carrier.submit)
     return channel
 
 
@@ -283,8 +283,8 @@ async def test_sends_before_the_association_is_up_wait_for_it(carrier: Carrier) 
     channel = make(carrier, is_open=False)
     assert channel.state is ChannelState.CONNECTING
     task = await run_to_wait(channel.send(b"x"))
-    channel.opened()
-    channel.opened()
+    channel.opened(carrier.submit)
+    channel.opened(carrier.submit)
     await task
     assert carrier.sent
 
@@ -294,7 +294,7 @@ async def test_a_limit_that_becomes_known_later_counts(carrier: Carrier) -> None
     channel.limit(0, 1 << 20)
     task = await run_to_wait(channel.send(bytes(MAX_MESSAGE + 1)))
     channel.limit(MAX_MESSAGE, 1 << 20)
-    channel.opened()
+    channel.opened(carrier.submit)
     with pytest.raises(MessageTooLarge):
         await task
     assert not carrier.sent

@@ -14,9 +14,11 @@ from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
 from dcsdk.io.clock import LazyTimer
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.events import Event as SctpEvent
+from dcsdk.sctp.events import RawMessage
 from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 
 DriverEvent = HandshakeDone | DtlsClosed | SctpEvent
+"""What happens seldom; messages come as bare tuples."""
 
 
 class DtlsSctpDriver(DatagramReceiver):
@@ -26,9 +28,11 @@ class DtlsSctpDriver(DatagramReceiver):
         path: where datagrams come from and go to; not closed here.
         dtls: not yet started.
         sctp: not yet connected.
-        on_event: gets every event of both machines, in order; it may call the machines.
+        on_events: gets the events of both machines, in order; it may call the machines.
 
     Attributes:
+        now: returns the time the machines run by, seconds.
+        is_flush_due: a flush was requested and has not happened yet.
         on_settled: called, when set, after the events and before the packets of each turn.
     """
 
@@ -37,16 +41,18 @@ class DtlsSctpDriver(DatagramReceiver):
         path: DatagramPath,
         dtls: DtlsAssociation,
         sctp: SctpAssociation,
-        on_event: Callable[[DriverEvent], None],
+        on_events: Callable[[Sequence[DriverEvent | RawMessage]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._dtls = dtls
         self._sctp = sctp
-        self._on_event = on_event
+        self._on_events = on_events
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
-        self._is_stopped = False
+        self.is_flush_due = False
+        self.now = self._loop.time
+        self._is_connected = self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
         self.packets_sent = self.packets_received = self.batches_received = 0
 
@@ -65,10 +71,6 @@ class DtlsSctpDriver(DatagramReceiver):
         self._path.attach(self)
         self._path.set_remote(remote_address)
         self._settle(now)
-
-    def now(self) -> float:
-        """Return the time the machines run by, seconds."""
-        return self._loop.time()
 
     def stop(self) -> None:
         """Send what is ready, close DTLS and take part in nothing more. Idempotent.
@@ -94,8 +96,9 @@ class DtlsSctpDriver(DatagramReceiver):
         now = self._loop.time()
         packets = self._dtls.receive(batch, now=now)
         self.batches_received += 1
-        self._poll_dtls_events(now)
         if packets:
+            if not self._is_connected:
+                self._take_dtls_events(now)  # the end of the handshake comes before its data
             self.packets_received += len(packets)
             self._sctp.receive(packets, now=now)
         self._settle(now)
@@ -107,7 +110,8 @@ class DtlsSctpDriver(DatagramReceiver):
 
     def request_flush(self) -> None:
         """Have everything sent that waits, once, in the next turn of the loop."""
-        if self._flush_handle is None and not self._is_stopped:
+        if not self.is_flush_due and not self._is_stopped:
+            self.is_flush_due = True
             self._flush_handle = self._loop.call_soon(self._flush)
 
     def settle(self) -> None:
@@ -117,6 +121,7 @@ class DtlsSctpDriver(DatagramReceiver):
 
     def _flush(self) -> None:
         self._flush_handle = None
+        self.is_flush_due = False
         self._settle(self._loop.time())
 
     def _timer_fired(self, now: float) -> None:
@@ -126,26 +131,28 @@ class DtlsSctpDriver(DatagramReceiver):
 
     # --- output -----------------------------------------------------------------------------------
     def _settle(self, now: float) -> None:
-        """Take all events, send all packets, set the timer."""
-        self._poll_dtls_events(now)
-        on_event, poll = self._on_event, self._sctp.poll_events
-        while events := poll():
-            for event in events:
-                on_event(event)
+        """Take all events, send all packets, set the timer.
+
+        What SCTP says comes first: the packets of a batch precede the alert that ends DTLS.
+        """
+        while events := self._sctp.poll_batch():
+            self._on_events(events)
+        self._take_dtls_events(now)
         if self.on_settled is not None:
             self.on_settled()
         if self._is_stopped:
             return
         self._transmit()
-        self._poll_dtls_events(now)
+        self._take_dtls_events(now)
         if not self._is_stopped:
             self._timer.set(self._next_timer())
 
-    def _poll_dtls_events(self, now: float) -> None:
+    def _take_dtls_events(self, now: float) -> None:
         while (event := self._dtls.poll_event()) is not None:
             if isinstance(event, HandshakeDone):
+                self._is_connected = True
                 self._sctp.connect(now=now)
-            self._on_event(event)
+            self._on_events((event,))
 
     def _transmit(self) -> None:
         if self._is_stopped:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dcsdk.channel import DataChannel, again
@@ -27,9 +27,9 @@ from dcsdk.sctp.events import (
     Aborted,
     Established,
     MessageAbandoned,
-    MessageReceived,
     MessageRefused,
     PeerUnreachableEvent,
+    RawMessage,
     ResetDone,
     Restarted,
     ShutDown,
@@ -124,7 +124,7 @@ class NativeAssociation(Association):
             mtu=config.mtu,
         )
         self._sctp = SctpAssociation(settings, entropy=os.urandom)
-        self._driver = DtlsSctpDriver(self._path, self._dtls, self._sctp, self._on_event)
+        self._driver = DtlsSctpDriver(self._path, self._dtls, self._sctp, self._on_events)
         self._channels.connect(
             self._sctp,
             self._driver,
@@ -229,11 +229,21 @@ class NativeAssociation(Association):
         return self._dtls.export_keying_material(label, length, context)
 
     # --- events -----------------------------------------------------------------------------------
+    def _on_events(self, events: Sequence[DriverEvent | RawMessage]) -> None:
+        """Take events of DTLS and SCTP; nearly all are messages, bare tuples."""
+        channel_of, early = self._channels.by_id.get, self._channels.early_message
+        for event in events:
+            if isinstance(event, tuple):
+                stream_id, ppid, data, _ = event
+                channel = channel_of(stream_id)
+                if channel is not None:
+                    channel.deliver(ppid, data)
+                else:
+                    early(stream_id, ppid, data)
+            else:
+                self._on_event(event)
+
     def _on_event(self, event: DriverEvent) -> None:
-        """Take one event of DTLS or SCTP; the most frequent kind first."""
-        if isinstance(event, MessageReceived):
-            self._channels.message(event)
-            return
         match event:
             case HandshakeDone():
                 self.report = dataclasses.replace(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from dcsdk.channel import PPID_DCEP, ChannelState, DataChannel
+from dcsdk.channel import PPID_DCEP, ChannelState, DataChannel, Submit
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -18,7 +18,6 @@ from dcsdk.interfaces import ChannelParameters
 from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.sctp.association import SctpAssociation
-from dcsdk.sctp.events import MessageReceived
 from dcsdk.security import SecurityReport
 
 MAX_STREAM_ID = 65_534
@@ -33,7 +32,7 @@ offer, before we have its answer (RFC 8864 6.4). Beyond that the stream is reset
 class _EarlyStream:
     """Messages on a stream that has no channel yet."""
 
-    messages: list[MessageReceived] = field(default_factory=list)
+    messages: list[tuple[int, bytes]] = field(default_factory=list)
     is_reset: bool = False
 
 
@@ -43,12 +42,16 @@ class ChannelTable:
     Args:
         config: limits.
         report: what protects the association; replaced as more is known.
+
+    Attributes:
+        by_id: channels whose stream id is in use.
+        early_dropped: messages thrown away because too much came without a channel.
     """
 
     def __init__(self, config: EngineConfig, report: SecurityReport) -> None:
         self.report = report
         self._config = config
-        self._channels: dict[int, DataChannel] = {}
+        self.by_id: dict[int, DataChannel] = {}
         self._early: dict[int, _EarlyStream] = {}
         self._early_bytes = 0
         self._blocked: dict[int, DataChannel] = {}
@@ -64,7 +67,7 @@ class ChannelTable:
         self.early_dropped = 0
 
     def __len__(self) -> int:
-        return len(self._channels)
+        return len(self.by_id)
 
     def connect(
         self,
@@ -84,7 +87,7 @@ class ChannelTable:
         """
         self._sctp, self._driver = sctp, driver
         self._max_message_size, self._limit = max_message_size, send_limit
-        for channel in self._channels.values():
+        for channel in self.by_id.values():
             channel.limit(max_message_size, send_limit)
 
     def open(
@@ -106,7 +109,7 @@ class ChannelTable:
             raise LocalProtocolError(
                 "max-retr and max-time exclude each other", source="RFC 8864 5.1"
             )
-        if len(self._channels) >= self._config.max_channels:
+        if len(self.by_id) >= self._config.max_channels:
             raise LocalProtocolError(
                 f"the association has {self._config.max_channels} channels already"
             )
@@ -115,7 +118,7 @@ class ChannelTable:
             stream_id = self._free_id(role)
         if not 0 <= stream_id <= min(MAX_STREAM_ID, self._streams - 1):
             raise LocalProtocolError(f"there is no stream {stream_id}", source="RFC 8832 3")
-        if stream_id in self._channels:
+        if stream_id in self.by_id:
             raise LocalProtocolError(f"stream {stream_id} is taken", source="RFC 8864 6.1")
         channel = DataChannel(
             self,
@@ -124,36 +127,14 @@ class ChannelTable:
             max_queued_bytes=self._config.max_queued_bytes,
         )
         channel.limit(self._max_message_size, self._limit)
-        self._channels[stream_id] = channel
+        self.by_id[stream_id] = channel
         self._known.add(stream_id)
         if self._is_established:
-            channel.opened()
+            channel.opened(self._submit(channel))
             self._hand_over_early(channel)
         return channel
 
     # --- what channels ask for --------------------------------------------------------------------
-    def submit(self, channel: DataChannel, ppid: int, data: bytes) -> None:
-        """Queue one message and have it sent in the next turn of the loop."""
-        sctp, driver = self._sctp, self._driver
-        if sctp is None or driver is None:
-            raise ChannelClosed("the association is not started")
-        try:
-            sctp.send(
-                channel.stream_id,
-                ppid,
-                data,
-                is_ordered=channel.is_ordered,
-                max_retr=channel.max_retr,
-                max_time_ms=channel.max_time_ms,
-                priority=channel.priority,
-                now=driver.now(),
-            )
-        except MessageTooLarge:
-            raise
-        except ProtocolError as exc:
-            raise ChannelClosed(f"the association takes no more data: {exc}") from exc
-        driver.request_flush()
-
     def queued_bytes(self, stream_id: int) -> int:
         """Bytes of a stream that were accepted and are not acknowledged yet."""
         return self._sctp.queued_bytes(stream_id) if self._sctp is not None else 0
@@ -179,7 +160,7 @@ class ChannelTable:
         sctp, driver = self._sctp, self._driver
         stream_id = channel.stream_id
         if not self._is_established or sctp is None or driver is None:
-            self._channels.pop(stream_id, None)
+            self.by_id.pop(stream_id, None)
             channel.end(None)
             return
         if not is_flushed:
@@ -198,9 +179,9 @@ class ChannelTable:
         """
         self._is_established = True
         self._streams = streams
-        for channel in list(self._channels.values()):
+        for channel in list(self.by_id.values()):
             if channel.stream_id >= streams:
-                del self._channels[channel.stream_id]
+                del self.by_id[channel.stream_id]
                 channel.end(
                     RemoteProtocolError(
                         f"the peer takes {streams} streams, stream {channel.stream_id} is beyond",
@@ -208,21 +189,28 @@ class ChannelTable:
                     )
                 )
                 continue
-            channel.opened()
+            channel.opened(self._submit(channel))
             self._hand_over_early(channel)
 
-    def message(self, event: MessageReceived) -> None:
-        """Deliver one message."""
-        channel = self._channels.get(event.stream_id)
-        if channel is not None:
-            channel.deliver(event.ppid, event.data)
-        else:
-            self._keep_early(event)
+    def early_message(self, stream_id: int, ppid: int, data: bytes) -> None:
+        """Keep a message on a stream that has no channel here yet."""
+        size = len(data)
+        early = self._early.get(stream_id)
+        is_full = early is None and len(self._early) >= MAX_EARLY_STREAMS
+        if is_full or ppid == PPID_DCEP or self._early_bytes + size > MAX_EARLY_BYTES:
+            self.early_dropped += 1
+            self.consumed(stream_id, size, 1)
+            self._answer_reset(stream_id)
+            return
+        if early is None:
+            early = self._early[stream_id] = _EarlyStream()
+        early.messages.append((ppid, data))
+        self._early_bytes += size
 
     def streams_reset(self, stream_ids: tuple[int, ...]) -> None:
         """The peer closed its direction of these streams, ``()`` for all."""
-        for stream_id in stream_ids or tuple(self._channels):
-            channel = self._channels.get(stream_id)
+        for stream_id in stream_ids or tuple(self.by_id):
+            channel = self.by_id.get(stream_id)
             if channel is not None:
                 channel.remote_reset()
                 self._forget_if_done(channel)
@@ -233,14 +221,14 @@ class ChannelTable:
         """The peer confirmed the reset of our direction of these streams."""
         for stream_id in stream_ids:
             self._resetting.discard(stream_id)
-            channel = self._channels.get(stream_id)
+            channel = self.by_id.get(stream_id)
             if channel is not None:
                 channel.local_reset_done()
                 self._forget_if_done(channel)
 
     def message_refused(self, stream_id: int, size: int) -> None:
         """The peer sent more than we announced; SCTP resets the stream (limit D9)."""
-        channel = self._channels.get(stream_id)
+        channel = self.by_id.get(stream_id)
         if channel is not None:
             self._resetting.add(stream_id)
             channel.end(
@@ -253,13 +241,13 @@ class ChannelTable:
 
     def begin_closing(self) -> None:
         """The association is being shut down: nothing more is sent."""
-        for channel in self._channels.values():
+        for channel in self.by_id.values():
             channel.closing()
 
     def end(self, error: DcsdkError | None) -> None:
         """The association is over: every channel ends and every waiter wakes."""
-        channels = list(self._channels.values())
-        self._channels.clear()
+        channels = list(self.by_id.values())
+        self.by_id.clear()
         self._early.clear()
         self._blocked.clear()
         if self._driver is not None:
@@ -269,13 +257,41 @@ class ChannelTable:
             channel.end(error)
 
     # --- inside -----------------------------------------------------------------------------------
+    def _submit(self, channel: DataChannel) -> Submit:
+        """Make what queues the messages of one channel: the hot path of sending."""
+        sctp, driver = self._sctp, self._driver
+        if sctp is None or driver is None:
+            raise ChannelClosed("the association is not started")
+        options: dict[str, Any] = {}  # only what differs from the defaults of SCTP
+        if not channel.is_ordered:
+            options["is_ordered"] = False
+        if channel.max_retr is not None:
+            options["max_retr"] = channel.max_retr
+        if channel.max_time_ms is not None:
+            options["max_time_ms"] = channel.max_time_ms
+        # RFC 8831 6.4 gives priorities from 128 up; SCTP's weights begin at 1.
+        options["priority"] = max(1, channel.priority)
+        send, stream_id, now, flush = sctp.send, channel.stream_id, driver.now, driver.request_flush
+
+        def submit(ppid: int, data: bytes) -> None:
+            try:
+                send(stream_id, ppid, data, now=now(), **options)
+            except MessageTooLarge:
+                raise
+            except ProtocolError as exc:
+                raise ChannelClosed(f"the association takes no more data: {exc}") from exc
+            if not driver.is_flush_due:
+                flush()
+
+        return submit
+
     def _free_id(self, role: Literal["client", "server"] | None) -> int:
         if role is None:
             raise LocalProtocolError(
                 "a stream id can be chosen only when the DTLS role is known", source="RFC 8832 6"
             )
         for stream_id in range(0 if role == "client" else 1, self._streams, 2):
-            if stream_id not in self._channels and stream_id not in self._early:
+            if stream_id not in self.by_id and stream_id not in self._early:
                 return stream_id
         raise LocalProtocolError("every stream id is taken")
 
@@ -292,27 +308,13 @@ class ChannelTable:
             else:
                 self.wake_when_low(channel)
 
-    def _keep_early(self, event: MessageReceived) -> None:
-        size = len(event.data)
-        early = self._early.get(event.stream_id)
-        is_full = early is None and len(self._early) >= MAX_EARLY_STREAMS
-        if is_full or event.ppid == PPID_DCEP or self._early_bytes + size > MAX_EARLY_BYTES:
-            self.early_dropped += 1
-            self.consumed(event.stream_id, size, 1)
-            self._answer_reset(event.stream_id)
-            return
-        if early is None:
-            early = self._early[event.stream_id] = _EarlyStream()
-        early.messages.append(event)
-        self._early_bytes += size
-
     def _hand_over_early(self, channel: DataChannel) -> None:
         early = self._early.pop(channel.stream_id, None)
         if early is None:
             return
-        for event in early.messages:
-            self._early_bytes -= len(event.data)
-            channel.deliver(event.ppid, event.data)
+        for ppid, data in early.messages:
+            self._early_bytes -= len(data)
+            channel.deliver(ppid, data)
         if early.is_reset:
             channel.remote_reset()
 
@@ -326,6 +328,6 @@ class ChannelTable:
 
     def _forget_if_done(self, channel: DataChannel) -> None:
         if channel.is_reset_both_ways:
-            self._channels.pop(channel.stream_id, None)
+            self.by_id.pop(channel.stream_id, None)
             self._blocked.pop(channel.stream_id, None)
             channel.end(None)

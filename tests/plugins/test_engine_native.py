@@ -418,7 +418,7 @@ async def test_a_broken_rule_costs_one_channel(ppid: int, data: bytes) -> None:
     async with connected() as (client, server):
         bad, good = server.open(), server.open(20)
         own, still = client.open(), client.open(20)
-        client.association._channels.submit(own, ppid, data)
+        own._submit(ppid, data)
         with pytest.raises(RemoteProtocolError):
             await read(bad, 1)
         assert [message async for message in own] == []
