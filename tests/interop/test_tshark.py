@@ -17,7 +17,8 @@ pytestmark = pytest.mark.interop
 
 DEMO_TIMEOUT_S = 60
 FILE_BYTES = 300_000
-INIT, INIT_ACK, SACK, COOKIE_ECHO, COOKIE_ACK, I_DATA, RE_CONFIG = "1 2 3 10 11 64 130".split()
+INIT, INIT_ACK, SACK, COOKIE_ECHO, COOKIE_ACK = "1", "2", "3", "10", "11"
+I_DATA, RE_CONFIG = "64", "130"
 """SCTP chunk types (RFC 9260 3.2, RFC 8260 2.1, RFC 6525 3.1)."""
 STRING, BINARY = "51", "53"
 """Payload protocol identifiers (RFC 8831 8)."""
