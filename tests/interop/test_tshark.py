@@ -31,6 +31,7 @@ class DemoRun:
     Attributes:
         result: what the demo printed.
         wire: the capture, with the key log and the ports of SIP and DTLS.
+        sip: display filter of the SIP between clients and P-CSCF.
         media: display filter of the data channel associations.
         sctp: the SCTP packets that were inside DTLS.
         sctp_packets: how many there are.
@@ -38,6 +39,7 @@ class DemoRun:
 
     result: dict[str, Any]
     wire: Decoder
+    sip: str
     media: str
     sctp: Decoder
     sctp_packets: int
@@ -59,7 +61,8 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     options = ["-o", f"tls.keylog_file:{keylog}"]
     options += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},sip"]
     signalling = Decoder(tshark=tshark, path=capture, options=tuple(options))
-    ports = sorted(set(signalling.values("sdp.media.media", "sdp.media.port")) - {"0"})
+    sip = f"tcp.port == {port} && sip"
+    ports = sorted(set(signalling.values(sip, "sdp.media.port")) - {"0"})
     assert ports, "no SDP with media was decoded"
     options += [part for port in ports for part in ("-d", f"udp.port=={port},dtls")]
     wire = Decoder(tshark=tshark, path=capture, options=tuple(options))
@@ -68,20 +71,20 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     sctp = Decoder(
         tshark=tshark, path=folder / "sctp.pcap", options=("-o", "sctp.checksum:CRC 32c")
     )
-    return DemoRun(result=result, wire=wire, media=media, sctp=sctp, sctp_packets=count)
+    return DemoRun(result=result, wire=wire, sip=sip, media=media, sctp=sctp, sctp_packets=count)
 
 
 def test_sip_in_tls_is_read_without_a_mark(demo: DemoRun) -> None:
-    assert demo.wire.errors("sip") == []
-    methods = demo.wire.values("sip && tls", "sip.Method")
+    assert demo.wire.errors(demo.sip) == []
+    methods = demo.wire.values(demo.sip, "sip.Method")
     assert {"REGISTER", "INVITE", "ACK", "BYE"} <= set(methods)
-    statuses = demo.wire.values("sip && tls", "sip.Status-Code")
+    statuses = demo.wire.values(demo.sip, "sip.Status-Code")
     assert {"401", "200"} <= set(statuses)
 
 
 @pytest.mark.clause("RFC 8841 4.1", "RFC 8842 5.2", "RFC 8864 5.1")
 def test_sdp_names_what_a_data_channel_needs(demo: DemoRun) -> None:
-    lines = demo.wire.rows("sdp.media.proto", "sdp.media.proto", "sdp.media_attr")
+    lines = demo.wire.rows(f"{demo.sip} && sdp", "sdp.media.proto", "sdp.media_attr")
     assert lines
     for protocols, attributes in lines:
         assert set(protocols.split(",")) == {"UDP/DTLS/SCTP"}
@@ -91,8 +94,8 @@ def test_sdp_names_what_a_data_channel_needs(demo: DemoRun) -> None:
 
 @pytest.mark.clause("RFC 6347 4.2")
 def test_dtls_is_read_without_a_mark(demo: DemoRun) -> None:
-    assert demo.wire.errors("dtls") == []
-    shown = set(demo.wire.values("dtls.handshake.type", "dtls.handshake.type"))
+    assert demo.wire.errors(demo.media) == []
+    shown = set(demo.wire.values(demo.media, "dtls.handshake.type"))
     certificate_verify, finished = "15", "20"
     assert {"1", "2", "11", certificate_verify, finished} <= shown
     versions = set(demo.wire.values(f"{demo.media} && dtls.app_data", "dtls.record.version"))
