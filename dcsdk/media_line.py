@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from dcsdk.channel import ChannelState, DataChannel
 from dcsdk.errors import LocalProtocolError, NegotiationError, UnsupportedByPeer
 from dcsdk.interfaces import (
     Address,
@@ -31,7 +32,6 @@ from dcsdk.sdp.offer_answer import create_data_channel_media
 from dcsdk.security import SecurityReport, SecurityScope
 
 if TYPE_CHECKING:
-    from dcsdk.channel import DataChannel
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.session import SessionDescription
 
@@ -86,7 +86,6 @@ class MediaLine:
     Attributes:
         role: what its channels are for.
         req_app: the application binding information, or ``None``.
-        channels: the open channels by stream id.
         remote: what the peer's last description of the line says.
     """
 
@@ -102,7 +101,7 @@ class MediaLine:
     ) -> None:
         self.role = role
         self.req_app = req_app
-        self.channels: dict[int, DataChannel] = {}
+        self._channels: dict[int, DataChannel] = {}
         self.remote: DataChannelLine | None = None
         self._intent = intent
         self._backend = services.backend
@@ -157,6 +156,19 @@ class MediaLine:
         return self._path.local_address
 
     @property
+    def channels(self) -> dict[int, DataChannel]:
+        """The channels in use, by stream id.
+
+        One that either side closed is no longer here nor in the next description: its id is free
+        for another channel (RFC 8864 6.6.1).
+        """
+        return {
+            stream_id: channel
+            for stream_id, channel in self._channels.items()
+            if channel.state in (ChannelState.CONNECTING, ChannelState.OPEN)
+        }
+
+    @property
     def is_agreed(self) -> bool:
         """Offer and answer led to an association."""
         return self._agreement is not None
@@ -207,7 +219,7 @@ class MediaLine:
             intent = dataclasses.replace(self._intent, dcmaps=tuple(new))
             self._pending = await self._backend.offer(intent, self._context)
             self._attributes = self._pending.attributes
-        self._open(new)
+        await self._open(new)
         self._offered = self.describe(Setup.ACTPASS, [*self._dcmaps.values(), *new])
         return self._offered
 
@@ -280,7 +292,7 @@ class MediaLine:
             setup = decide_setup(line.setup, in_force=in_force)
             self._check_same_association(line, dtls_role(line.setup, setup, is_offerer=False))
         self.remote = line
-        self._open(accepted)
+        await self._open(accepted)
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in accepted}
         offered = {dcmap.stream_id for dcmap in line.channels}
         await self.close_channels(self._dcmaps.keys() - offered)
@@ -329,19 +341,26 @@ class MediaLine:
         if report.scope is not SecurityScope.E2DCE:
             self._association.report = dataclasses.replace(report, asserted_identity=identity)
 
-    def _open(self, dcmaps: Iterable[Dcmap]) -> None:
+    async def _open(self, dcmaps: Iterable[Dcmap]) -> None:
+        """Make channels; a closing one of the same id first ends (RFC 8831 6.7)."""
+        in_use = self.channels
+        for stream_id in self._dcmaps.keys() - in_use.keys():
+            del self._dcmaps[stream_id]
         for dcmap in dcmaps:
-            if dcmap.stream_id in self.channels:
+            if dcmap.stream_id in in_use:
                 raise LocalProtocolError(
                     f"stream id {dcmap.stream_id} is in use", source="RFC 8864 6.1"
                 )
-            self.channels[dcmap.stream_id] = self._association.open_channel(
+            old = self._channels.get(dcmap.stream_id)
+            if old is not None:
+                await old.aclose()
+            self._channels[dcmap.stream_id] = self._association.open_channel(
                 channel_parameters(dcmap)
             )
 
     def _forget(self, dcmaps: Iterable[Dcmap]) -> None:
         for dcmap in dcmaps:
-            channel = self.channels.pop(dcmap.stream_id, None)
+            channel = self._channels.pop(dcmap.stream_id, None)
             if channel is not None:
                 channel.abort()
 
@@ -349,7 +368,7 @@ class MediaLine:
         """Close channels that offer or answer no longer has (RFC 8864 6.6.1)."""
         for stream_id in list(stream_ids):
             self._dcmaps.pop(stream_id, None)
-            channel = self.channels.pop(stream_id, None)
+            channel = self._channels.pop(stream_id, None)
             if channel is not None:
                 await channel.aclose()
 
@@ -357,7 +376,7 @@ class MediaLine:
         """End the association and the path; the line's port is 0 from now on. Idempotent."""
         self._is_closed = True
         self._dcmaps.clear()
-        self.channels.clear()
+        self._channels.clear()
         await self._association.aclose(timeout_s)
         self._path.close()
 

@@ -183,6 +183,19 @@ async def test_a_channel_that_the_next_offer_lacks_is_closed(ends: tuple[End, En
         await theirs.send("too late")
 
 
+@pytest.mark.clause("RFC 8864 6.6.1")
+async def test_a_closed_channel_leaves_the_next_offer_and_its_id_can_be_used_again(
+    ends: tuple[End, End],
+) -> None:
+    alice, bob = ends
+    line = await alice.line()
+    await exchange(alice, bob, {line: [CHAT, FILE]})
+    await line.channels[1001].aclose()
+    assert set(line.channels) == {1000}
+    await exchange(alice, bob, {line: [FILE]})
+    await talk(line.channels[1001], bob.made[0].channels[1001])
+
+
 @pytest.mark.clause("RFC 3261 14.1", "D12")
 async def test_a_refused_offer_leaves_the_session_as_it_was(ends: tuple[End, End]) -> None:
     alice, bob = ends
