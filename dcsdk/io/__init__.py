@@ -1,0 +1,3 @@
+"""Sockets, clocks and files: the only package that does I/O."""
+
+from __future__ import annotations

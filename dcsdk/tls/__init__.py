@@ -1,0 +1,3 @@
+"""Certificates and DTLS on OpenSSL memory BIOs."""
+
+from __future__ import annotations
