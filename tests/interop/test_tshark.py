@@ -31,7 +31,7 @@ class DemoRun:
     Attributes:
         result: what the demo printed.
         wire: the capture, with the key log and the ports of SIP and DTLS.
-        sip: display filter of the SIP between clients and P-CSCF.
+        signalling: display filter of the connections between clients and P-CSCF.
         media: display filter of the data channel associations.
         sctp: the SCTP packets that were inside DTLS.
         sctp_packets: how many there are.
@@ -39,7 +39,7 @@ class DemoRun:
 
     result: dict[str, Any]
     wire: Decoder
-    sip: str
+    signalling: str
     media: str
     sctp: Decoder
     sctp_packets: int
@@ -60,9 +60,9 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     port = result["ports"]["tls"]
     options = ["-o", f"tls.keylog_file:{keylog}"]
     options += ["-d", f"tcp.port=={port},tls", "-d", f"tls.port=={port},sip"]
-    signalling = Decoder(tshark=tshark, path=capture, options=tuple(options))
-    sip = f"tcp.port == {port} && sip"
-    ports = sorted(set(signalling.values(sip, "sdp.media.port")) - {"0"})
+    sip = Decoder(tshark=tshark, path=capture, options=tuple(options))
+    signalling = f"tcp.port == {port}"
+    ports = sorted(set(sip.values(f"{signalling} && sdp", "sdp.media.port")) - {"0"})
     assert ports, "no SDP with media was decoded"
     options += [part for port in ports for part in ("-d", f"udp.port=={port},dtls")]
     wire = Decoder(tshark=tshark, path=capture, options=tuple(options))
@@ -71,20 +71,27 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     sctp = Decoder(
         tshark=tshark, path=folder / "sctp.pcap", options=("-o", "sctp.checksum:CRC 32c")
     )
-    return DemoRun(result=result, wire=wire, sip=sip, media=media, sctp=sctp, sctp_packets=count)
+    return DemoRun(
+        result=result,
+        wire=wire,
+        signalling=signalling,
+        media=media,
+        sctp=sctp,
+        sctp_packets=count,
+    )
 
 
 def test_sip_in_tls_is_read_without_a_mark(demo: DemoRun) -> None:
-    assert demo.wire.errors(demo.sip) == []
-    methods = demo.wire.values(demo.sip, "sip.Method")
+    assert demo.wire.errors(demo.signalling) == []
+    methods = demo.wire.values(demo.signalling, "sip.Method")
     assert {"REGISTER", "INVITE", "ACK", "BYE"} <= set(methods)
-    statuses = demo.wire.values(demo.sip, "sip.Status-Code")
+    statuses = demo.wire.values(demo.signalling, "sip.Status-Code")
     assert {"401", "200"} <= set(statuses)
 
 
 @pytest.mark.clause("RFC 8841 4.1", "RFC 8842 5.2", "RFC 8864 5.1")
 def test_sdp_names_what_a_data_channel_needs(demo: DemoRun) -> None:
-    lines = demo.wire.rows(f"{demo.sip} && sdp", "sdp.media.proto", "sdp.media_attr")
+    lines = demo.wire.rows(f"{demo.signalling} && sdp", "sdp.media.proto", "sdp.media_attr")
     assert lines
     for protocols, attributes in lines:
         assert set(protocols.split(",")) == {"UDP/DTLS/SCTP"}
