@@ -1,4 +1,4 @@
-"""A small network: P-CSCF, S-CSCF and HSS, without application server."""
+"""A small network: P-CSCF, S-CSCF, HSS and the SIP half of the IMS AS, without media."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from dataclasses import dataclass
 import pytest
 
 from dcsdk.emulator.hss import Hss, Subscriber
+from dcsdk.emulator.ims_as import ImsAs
 from dcsdk.emulator.pcscf import Pcscf
 from dcsdk.emulator.scscf import Scscf
 from dcsdk.emulator.trace import TraceBus
 from dcsdk.interfaces import Address
 from dcsdk.security import Secret
+from dcsdk.sip.timers import SipTimers
+from tests.emulator.fake_control import FakeControl
+
+TIMERS = SipTimers(t1_s=0.02, t2_s=0.08, t4_s=0.1)
+"""Time-outs of 64*T1 take 1.3 s."""
 
 
 @dataclass
@@ -25,6 +31,7 @@ class SmallNetwork:
     scscf: Scscf
     pcscf: Pcscf
     address: Address
+    ims_as: ImsAs | None = None
 
 
 def subscriber(name: str, *, dc_allowed: bool = True) -> Subscriber:
@@ -39,21 +46,41 @@ def subscriber(name: str, *, dc_allowed: bool = True) -> Subscriber:
 
 @asynccontextmanager
 async def small_network(
-    *, faults: frozenset[str] = frozenset(), is_e2dce_supported: bool = True
+    *,
+    faults: frozenset[str] = frozenset(),
+    is_e2dce_supported: bool = True,
+    control: FakeControl | None = None,
+    is_served: bool = False,
 ) -> AsyncIterator[SmallNetwork]:
-    """Start P-CSCF and S-CSCF on loopback; alice and roberta are subscribers."""
+    """Start the CSCFs on loopback; alice and roberta are subscribers, mute has no data channels.
+
+    With ``is_served`` calls pass the IMS AS, which asks ``control``.
+    """
     bus, hss = TraceBus(), Hss()
     for name in ("alice", "roberta"):
         hss.add_subscriber(subscriber(name))
-    scscf = Scscf(bus, hss=hss, home_domain="ims.example", faults=faults)
+    hss.add_subscriber(subscriber("mu", dc_allowed=False))
+    scscf = Scscf(bus, hss=hss, home_domain="ims.example", faults=faults, timers=TIMERS)
     registrar = await scscf.start("127.0.0.1")
-    pcscf = Pcscf(bus, registrar=registrar, is_e2dce_supported=is_e2dce_supported, faults=faults)
+    pcscf = Pcscf(
+        bus,
+        registrar=registrar,
+        is_e2dce_supported=is_e2dce_supported,
+        faults=faults,
+        timers=TIMERS,
+    )
+    ims_as = None
+    if is_served:
+        ims_as = ImsAs(bus, hss=hss, control=control, marks_e2dce=is_e2dce_supported, timers=TIMERS)
+        scscf.application_server = await ims_as.start("127.0.0.1")
     try:
         await pcscf.start("127.0.0.1")
         address = await pcscf.listen("tcp", "127.0.0.1")
-        yield SmallNetwork(bus, hss, scscf, pcscf, address)
+        yield SmallNetwork(bus, hss, scscf, pcscf, address, ims_as)
     finally:
         await pcscf.aclose()
+        if ims_as is not None:
+            await ims_as.aclose()
         await scscf.aclose()
         hss.close()
 
@@ -61,4 +88,15 @@ async def small_network(
 @pytest.fixture
 async def network() -> AsyncIterator[SmallNetwork]:
     async with small_network() as started:
+        yield started
+
+
+@pytest.fixture
+def control() -> FakeControl:
+    return FakeControl()
+
+
+@pytest.fixture
+async def served(control: FakeControl) -> AsyncIterator[SmallNetwork]:
+    async with small_network(control=control, is_served=True) as started:
         yield started

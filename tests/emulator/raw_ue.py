@@ -12,7 +12,9 @@ from typing import Self
 from dcsdk.interfaces import Address
 from dcsdk.io.sip_endpoint import ClientTransaction, IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip_transport import Flow
+from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import Secret
+from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.digest import DigestClient
 from dcsdk.sip.headers import Headers
 from dcsdk.sip.message import Request, Response
@@ -153,6 +155,65 @@ class RawUe:
         if final.is_success:
             self.service_route = final.headers.get_list("Service-Route")
         return final
+
+    # --- calls -----------------------------------------------------------------------------------
+    def invite_request(
+        self, target: str, offer: SessionDescription, *headers: tuple[str, str]
+    ) -> Request:
+        """Make an INVITE along the Service-Route."""
+        return self.request("INVITE", target, [*self.route, *headers], body=offer.encode())
+
+    async def call(
+        self, target: str, offer: SessionDescription, *headers: tuple[str, str]
+    ) -> tuple[Response, Dialog | None]:
+        """Call, and acknowledge a 2xx."""
+        request = self.invite_request(target, offer, *headers)
+        response = await self.send(request)
+        if not response.is_success:
+            return response, None
+        dialog = Dialog.from_response(request, response)
+        self.endpoint.send_ack(dialog.ack(request.cseq.number), self.flow)
+        return response, dialog
+
+    async def next_request(self, method: str) -> IncomingRequest:
+        """Wait for a request; ACKs in between are passed over."""
+        while True:
+            async with asyncio.timeout(5):
+                incoming = await self.requests.get()
+            if incoming.request.method == method:
+                return incoming
+            assert incoming.request.method == "ACK", incoming.request.method
+
+    async def answer(
+        self, incoming: IncomingRequest, answer: SessionDescription, *headers: tuple[str, str]
+    ) -> Dialog:
+        """Answer an INVITE with 200 and wait for the ACK."""
+        dialog = Dialog.from_request(incoming.request, local_tag=incoming.local_tag)
+        contact = ("Contact", f'<{self.contact}>;+sip.app-subtype="webrtc-datachannel"')
+        response = incoming.request.response(
+            200,
+            to_tag=incoming.local_tag,
+            headers=[contact, *headers],
+            body=answer.encode(),
+            content_type="application/sdp",
+        )
+        await incoming.respond_until_acked(response)
+        return dialog
+
+    async def reinvite(
+        self, dialog: Dialog, offer: SessionDescription, *headers: tuple[str, str]
+    ) -> Response:
+        """Send a re-INVITE, and acknowledge a 2xx."""
+        request = dialog.request(
+            "INVITE",
+            headers=[("Contact", f"<{self.contact}>"), *headers],
+            body=offer.encode(),
+            content_type="application/sdp",
+        )
+        response = await self.send(request)
+        if response.is_success:
+            self.endpoint.send_ack(dialog.ack(request.cseq.number), self.flow)
+        return response
 
     @property
     def route(self) -> list[tuple[str, str]]:
