@@ -56,6 +56,11 @@ MAX_QUEUED_CHUNKS = 64
 
 _NO_DATA_KIND = -1
 
+TakeData = Callable[[bytes, int, int], int]
+Reading = tuple[bytes, bytes, int, int, TakeData]
+"""How packets are read now: the first 8 bytes; the first 12 when a zero checksum is good, or
+``b""``; the CRC state after them; the chunk type of data, or -1; and who takes it."""
+
 
 class SctpAssociation:
     """One end of an association; both ends call :meth:`connect`.
@@ -71,27 +76,24 @@ class SctpAssociation:
     __slots__ = (
         "_chunks",
         "_control",
-        "_crc_seed",
-        "_data_kind",
         "_early",
         "_early_bytes",
         "_events",
-        "_head",
         "_heard_s",
         "_heartbeat",
         "_is_sack_due",
         "_is_sendable",
+        "_is_zero_checksum",
         "_lifecycle",
         "_now",
         "_packets",
         "_packets_dropped",
         "_packets_received",
         "_packets_sent",
+        "_reading",
         "_round_trip",
         "_sack_timer_s",
-        "_take_data",
         "_unacknowledged_packets",
-        "_zero_head",
         "config",
         "error_count",
         "receiver",
@@ -116,11 +118,8 @@ class SctpAssociation:
         self.resets: StreamResets | None = None
         self._early: list[tuple[int, int, bytes, bool, int | None, float | None, int]] = []
         self._early_bytes = 0
-        self._head = self._zero_head = b""  # how packets must begin
-        self._crc_seed = 0
-        self._expect_tag()
-        self._data_kind = _NO_DATA_KIND
-        self._take_data: Callable[[bytes, int, int], int] = _take_no_data
+        self._is_zero_checksum = False
+        self._reading: Reading = (b"", b"", 0, _NO_DATA_KIND, _take_no_data)
         self._is_sendable = False
         self._heard_s = 0.0
         self._unacknowledged_packets = 0
@@ -130,6 +129,7 @@ class SctpAssociation:
         self._packets_sent = 0
         self._packets_received = 0
         self._packets_dropped = 0
+        self.state_changed(0.0)
 
     # --- life ------------------------------------------------------------------------------------
     @property
@@ -296,32 +296,30 @@ class SctpAssociation:
     def _receive(self, packets: Sequence[bytes], now: float) -> None:
         """The hot path: our tag, DATA and SACK. Everything else is :class:`ControlChunks`."""
         crc, checksum_of = extend, CHECKSUM.unpack_from
+        head, zero_head, seed, data_kind, take_data = self._reading
+        data_packets = 0
         for packet in packets:
             try:
-                if self._zero_head and packet[:12] == self._zero_head:
+                if zero_head and packet[:12] == zero_head:
                     pass  # RFC 9653: DTLS guards it
-                elif (
-                    packet[:8] != self._head
-                    or crc(self._crc_seed, packet[12:]) != checksum_of(packet, 8)[0]
-                ):
+                elif packet[:8] != head or crc(seed, packet[12:]) != checksum_of(packet, 8)[0]:
                     self._control.receive_stray(packet, now)
+                    head, zero_head, seed, data_kind, take_data = self._reading
                     continue
                 position, end = COMMON_HEADER_SIZE, len(packet)
-                data_kind, take_data = self._data_kind, self._take_data
-                has_data = 0
                 while position < end:
                     kind = packet[position]
                     if kind == data_kind:
+                        data_packets += 1
                         position = take_data(packet, position, end)
-                        has_data = 1
                     elif kind == 3:
                         position = self._take_sack(packet, position, end, now)
                     else:
                         position = self._control.receive(packet, position, end, now)
-                        data_kind, take_data = self._data_kind, self._take_data
-                self._unacknowledged_packets += has_data
+                        head, zero_head, seed, data_kind, take_data = self._reading
             except (ParseError, struct.error):
                 self._packets_dropped += 1
+        self._unacknowledged_packets += data_packets
 
     def _take_sack(self, packet: bytes, position: int, end: int, now: float) -> int:
         sender = self.sender
@@ -356,7 +354,7 @@ class SctpAssociation:
     @property
     def is_receiving(self) -> bool:
         """Data is taken in this state."""
-        return self._data_kind != _NO_DATA_KIND
+        return self._reading[3] != _NO_DATA_KIND
 
     def queue_chunk(self, chunk: bytes) -> None:
         """Have a control chunk sent with the next packets."""
@@ -384,12 +382,18 @@ class SctpAssociation:
         """Follow the life cycle: what may be sent and taken depends on it."""
         state, receiver = self._lifecycle.state, self.receiver
         self._is_sendable = state is AssociationState.ESTABLISHED
-        self._data_kind = _NO_DATA_KIND
+        kind = _NO_DATA_KIND
+        take: TakeData = _take_no_data
         if receiver is not None and state in RECEIVING_STATES:
-            self._data_kind = ChunkType.I_DATA if receiver.is_interleaving else ChunkType.DATA
-            self._take_data = receiver.i_data if receiver.is_interleaving else receiver.data
+            kind = ChunkType.I_DATA if receiver.is_interleaving else ChunkType.DATA
+            take = receiver.i_data if receiver.is_interleaving else receiver.data
+        # Packets to us begin with the peer's port, ours, and our tag (RFC 9260 8.5).
+        config, tag = self.config, self._lifecycle.tags.local
+        seal = Seal(config.remote_port, config.local_port, tag)
+        zero_head = seal.head + NO_CHECKSUM if self._is_zero_checksum else b""
+        self._reading = (seal.head, zero_head, seal.seed, kind, take)
         if self._lifecycle.is_ended:
-            self._head = self._zero_head = b""
+            self._reading = (b"", b"", 0, _NO_DATA_KIND, _take_no_data)
         elif state is AssociationState.SHUTDOWN_PENDING or (
             state is AssociationState.SHUTDOWN_RECEIVED
         ):
@@ -410,9 +414,7 @@ class SctpAssociation:
         config, abilities = self.config, agreement.abilities
         seal = self._lifecycle.seal
         seal.is_zero_checksum = abilities.is_zero_checksum
-        self._expect_tag()
-        if abilities.is_zero_checksum:
-            self._zero_head = self._head + NO_CHECKSUM
+        self._is_zero_checksum = abilities.is_zero_checksum
         self.sender = Sender(
             config=config,
             seal=seal,
@@ -481,12 +483,6 @@ class SctpAssociation:
         self._early, self._early_bytes = [], 0
         self._sack_timer_s = None
         self.state_changed(self._now)
-
-    def _expect_tag(self) -> None:
-        """Packets to us begin with the peer's port, ours, and our tag (RFC 9260 8.5)."""
-        config = self.config
-        seal = Seal(config.remote_port, config.local_port, self._lifecycle.tags.local)
-        self._head, self._crc_seed, self._zero_head = seal.head, seal.seed, b""
 
     # --- time ------------------------------------------------------------------------------------
     def next_timer(self) -> float | None:

@@ -10,6 +10,10 @@ from dcsdk.sctp.streams import InboundStreams
 MESSAGE_IN_PROGRESS_OVERHEAD = 256
 """Bytes of window one incomplete message costs beyond its fragments."""
 
+_MID_MASK = 0xFFFFFFFF
+_IDENTITY = ~(0xFFFF << 32)
+"""Masks the reserved field out of a key (RFC 8260 2.1: ignored on receipt)."""
+
 
 class PartialMessage:
     """One message of which fragments are missing.
@@ -19,25 +23,19 @@ class PartialMessage:
         later: fragments after a hole, by fragment sequence number.
         last: the last fragment's number, or -1 while unknown.
         ppid: from the first fragment.
-        size: bytes of data so far.
+        cost: window bytes of all fragments.
         is_swallowed: too large; its data is thrown away.
     """
 
-    __slots__ = ("is_swallowed", "last", "later", "parts", "ppid", "size")
+    __slots__ = ("cost", "is_swallowed", "last", "later", "parts", "ppid")
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
         self.later: dict[int, bytes] = {}
         self.last = -1
         self.ppid = 0
-        self.size = 0
+        self.cost = MESSAGE_IN_PROGRESS_OVERHEAD
         self.is_swallowed = False
-
-    @property
-    def held(self) -> int:
-        """Bytes of window this message takes."""
-        count = len(self.parts) + len(self.later)
-        return self.size + FRAGMENT_OVERHEAD * count + MESSAGE_IN_PROGRESS_OVERHEAD
 
 
 class InterleavedAssembler:
@@ -51,28 +49,49 @@ class InterleavedAssembler:
         max_size: largest message, bytes.
         refuse: called when a message is larger.
 
+    Attributes:
+        key: of the message whose next fragment is expected, -1 when there is none. The receiver
+            appends to it by itself: a fragment with this key, with these flags and this number
+            goes to ``parts``, its cost to ``cost``, and ``number`` moves on.
+        flags: chunk flags of a middle fragment of that message.
+        number: its next fragment sequence number.
+        parts: its fragments.
+        cost: window bytes appended to it that way.
+
     Source: RFC 8260 2.2.
     """
 
     __slots__ = (
         "_current",
-        "_current_key",
+        "_held",
         "_max_size",
         "_messages",
         "_refuse",
         "_streams",
-        "held",
+        "cost",
+        "flags",
+        "key",
+        "number",
+        "parts",
     )
 
     def __init__(self, streams: InboundStreams, max_size: int, refuse: Refuse) -> None:
         self._streams = streams
         self._max_size = max_size
         self._refuse = refuse
-        self._messages: dict[int, PartialMessage] = {}
-        # The message the last fragment belonged to: the next one most likely does, too.
-        self._current_key = -1
-        self._current = PartialMessage()
-        self.held = 0
+        self._messages: dict[tuple[int, int], PartialMessage] = {}
+        self._held = 0
+        self._current: PartialMessage | None = None
+        self.key = -1
+        self.flags = 0
+        self.number = 0
+        self.parts: list[bytes] = []
+        self.cost = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of window that incomplete messages take."""
+        return self._held + self.cost
 
     def take(self, flags: int, key: int, number: int, data: bytes) -> None:
         """Take one chunk.
@@ -86,36 +105,45 @@ class InterleavedAssembler:
         Raises:
             PeerViolation: it contradicts what came of the message.
         """
-        message = self._current
-        if (
-            not flags & WHOLE
-            and key << 1 | (flags & FLAG_UNORDERED) >> 2 == self._current_key
-            and number == len(message.parts)
-            and not message.later
-            and message.last < 0
-        ):
-            message.parts.append(data)
-            message.size += len(data)
-            self.held += len(data) + FRAGMENT_OVERHEAD
-            if message.size > self._max_size:
-                self._swallow(key >> 48, message)
-            return
-        if flags & WHOLE == WHOLE:
-            if len(data) > self._max_size:
-                self._refuse(key >> 48, len(data))
-                return
-            is_unordered = flags & FLAG_UNORDERED
-            self._streams.deliver(key >> 48, key & 0xFFFFFFFF, number, data, is_unordered)
-            return
-        self._take_fragment(flags, key, number, data)
+        is_unordered = flags & FLAG_UNORDERED
+        if flags & WHOLE != WHOLE:
+            self._take_fragment(flags, key, number, data)
+        elif len(data) > self._max_size:
+            self._refuse(key >> 48, len(data))
+        else:
+            self._streams.deliver(key >> 48, key & _MID_MASK, number, data, is_unordered)
 
     def _take_fragment(self, flags: int, key: int, number: int, data: bytes) -> None:
-        full_key = (key & ~0xFFFF00000000) << 1 | (flags & FLAG_UNORDERED) >> 2
-        message = self._messages.get(full_key)
+        self.suspend()
+        identity = (key & _IDENTITY, flags & FLAG_UNORDERED)
+        message = self._messages.get(identity)
         if message is None:
-            message = self._messages[full_key] = PartialMessage()
-            self.held += MESSAGE_IN_PROGRESS_OVERHEAD
-        self._current, self._current_key = message, full_key
+            message = self._messages[identity] = PartialMessage()
+            self._held += message.cost
+        fragment = self._place(message, flags, number)
+        if message.is_swallowed:
+            data = b""
+        cost = len(data) + FRAGMENT_OVERHEAD
+        message.cost += cost
+        self._held += cost
+        if fragment == len(message.parts):
+            message.parts.append(data)
+            while message.later and len(message.parts) in message.later:
+                message.parts.append(message.later.pop(len(message.parts)))
+        else:
+            message.later[fragment] = data
+        self._check_size(key >> 48, message)
+        if len(message.parts) == message.last + 1 > 0:
+            self._drop(identity)
+            self._streams.deliver(
+                key >> 48, key & _MID_MASK, message.ppid, b"".join(message.parts), identity[1]
+            )
+        elif not message.later and message.last < 0 and not message.is_swallowed:
+            self._current, self.parts, self.number = message, message.parts, len(message.parts)
+            self.key, self.flags = key, flags & FLAG_UNORDERED
+
+    def _place(self, message: PartialMessage, flags: int, number: int) -> int:
+        """Return a fragment's number after checking it against what is known of the message."""
         fragment = number
         if flags & FLAG_BEGIN:
             message.ppid, fragment = number, 0
@@ -129,56 +157,49 @@ class InterleavedAssembler:
             message.last = fragment
         elif 0 <= message.last < fragment:
             raise PeerViolation("fragment after the end of its message", source="RFC 8260 2.2")
-        if message.is_swallowed:
-            data = b""
-        message.size += len(data)
-        self.held += len(data) + FRAGMENT_OVERHEAD
-        if fragment == len(message.parts):
-            message.parts.append(data)
-            while message.later and len(message.parts) in message.later:
-                message.parts.append(message.later.pop(len(message.parts)))
-        else:
-            message.later[fragment] = data
-        if message.size > self._max_size:
-            self._swallow(key >> 48, message)
-        if len(message.parts) == message.last + 1 > 0:
-            self._drop(full_key)
-            self._streams.deliver(
-                key >> 48,
-                key & 0xFFFFFFFF,
-                message.ppid,
-                b"".join(message.parts),
-                flags & FLAG_UNORDERED,
-            )
+        return fragment
+
+    def suspend(self) -> None:
+        """Settle what was appended to the current message; none is current afterwards."""
+        message = self._current
+        if message is not None:
+            message.cost += self.cost
+            self._held += self.cost
+            stream_id = self.key >> 48
+            self._current, self.key, self.cost = None, -1, 0
+            self._check_size(stream_id, message)
 
     def skip_message(self, stream_id: int, message_id: int, is_unordered: bool) -> None:
         """Drop the incomplete messages of a stream up to ``message_id`` (RFC 8260 2.3.1)."""
-        for full_key in [
-            full_key
-            for full_key in self._messages
-            if full_key >> 49 == stream_id
-            and bool(full_key & 1) == is_unordered
-            and (message_id - (full_key >> 1 & 0xFFFFFFFF)) & 0xFFFFFFFF < 1 << 31
-        ]:
-            self._drop(full_key)
+        self.suspend()
+        for identity in list(self._messages):
+            key, unordered_flag = identity
+            if (
+                key >> 48 == stream_id
+                and bool(unordered_flag) == is_unordered
+                and (message_id - key) & _MID_MASK <= _MID_MASK >> 1
+            ):
+                self._drop(identity)
 
     def reset(self, stream_ids: tuple[int, ...]) -> None:
         """Drop incomplete messages of streams that begin anew; ``()`` means all."""
-        for full_key in [
-            full_key
-            for full_key in self._messages
-            if not stream_ids or full_key >> 49 in stream_ids
-        ]:
-            self._drop(full_key)
+        self.suspend()
+        for identity in list(self._messages):
+            if not stream_ids or identity[0] >> 48 in stream_ids:
+                self._drop(identity)
 
-    def _drop(self, full_key: int) -> None:
-        self.held -= self._messages.pop(full_key).held
-        self._current_key = -1
+    def _drop(self, identity: tuple[int, int]) -> None:
+        self._held -= self._messages.pop(identity).cost
 
-    def _swallow(self, stream_id: int, message: PartialMessage) -> None:
-        self._refuse(stream_id, message.size)
-        self.held -= message.size
-        message.size = 0
+    def _check_size(self, stream_id: int, message: PartialMessage) -> None:
+        """Keep the place but not the data of a message that grew too large."""
+        overhead = FRAGMENT_OVERHEAD * (len(message.parts) + len(message.later))
+        size = message.cost - overhead - MESSAGE_IN_PROGRESS_OVERHEAD
+        if size <= self._max_size:
+            return
+        self._refuse(stream_id, size)
+        self._held -= size
+        message.cost -= size
         message.is_swallowed = True
         message.parts = [b""] * len(message.parts)
         message.later = dict.fromkeys(message.later, b"")

@@ -49,36 +49,38 @@ class DataAssembler:
         refuse: called when a message is larger.
 
     Attributes:
-        is_between_messages: no message is in progress at the cumulative TSN.
+        key: of the message in progress at the cumulative TSN, -1 when there is none. The receiver
+            appends to it by itself: a fragment in order with this key and these flags goes to
+            ``parts``, its cost to ``cost``.
+        flags: chunk flags of a middle fragment of that message.
+        parts: its fragments.
+        cost: window bytes they take.
 
     Source: RFC 9260 6.9.
     """
 
     __slots__ = (
         "_early",
-        "_flags",
-        "_key",
         "_max_size",
-        "_parts",
         "_refuse",
-        "_room",
         "_runs_by_end",
         "_runs_by_start",
         "_streams",
-        "is_between_messages",
+        "cost",
+        "flags",
+        "key",
+        "parts",
     )
 
     def __init__(self, streams: InboundStreams, max_size: int, refuse: Refuse) -> None:
         self._streams = streams
         self._max_size = max_size
         self._refuse = refuse
-        # The message in progress: everything of it up to the cumulative TSN.
-        self._parts: list[bytes] = []
-        self._key = -1
-        self.is_between_messages = True
-        self._flags = 0
-        self._room = max_size
-        # Fragments above a gap, both ends of every run.
+        self.key = -1
+        self.flags = 0
+        self.parts: list[bytes] = []
+        self.cost = 0
+        # Fragments above a gap, both ends of every run, and what they cost.
         self._runs_by_start: dict[int, Run] = {}
         self._runs_by_end: dict[int, Run] = {}
         self._early = 0
@@ -86,8 +88,7 @@ class DataAssembler:
     @property
     def held(self) -> int:
         """Bytes of window that incomplete messages take."""
-        in_progress = self._max_size - self._room + FRAGMENT_OVERHEAD * len(self._parts)
-        return self._early + in_progress
+        return self._early + self.cost
 
     def take(self, flags: int, key: int, data: bytes) -> None:
         """Take the chunk that follows everything taken so far.
@@ -95,22 +96,10 @@ class DataAssembler:
         Raises:
             PeerViolation: it does not fit the message in progress.
         """
-        edges = flags & WHOLE
-        if not edges and key == self._key:
-            self._room -= len(data)
-            self._parts.append(data)
-            if self._room < 0:
-                self._overflow()
-            return
-        if edges == WHOLE and self._key == -1:
-            if len(data) > self._max_size:
-                self._refuse(key >> 48, len(data))
-                return
-            self._streams.deliver(
-                key >> 48, key >> 32 & 0xFFFF, key & 0xFFFFFFFF, data, flags & FLAG_UNORDERED
-            )
-            return
-        self._extend(flags, key, deque((data,)), len(data))
+        if flags & WHOLE == WHOLE and self.key == -1:
+            self._take_whole(flags, key, data)
+        else:
+            self._extend(flags, key, deque((data,)), len(data))
 
     def take_early(self, tsn: int, flags: int, key: int, data: bytes) -> None:
         """Take a chunk above a gap.
@@ -119,16 +108,7 @@ class DataAssembler:
             PeerViolation: it does not fit its neighbours.
         """
         if flags & WHOLE == WHOLE:
-            if len(data) > self._max_size:
-                self._refuse(key >> 48, len(data))
-            else:
-                self._streams.deliver(
-                    key >> 48,
-                    key >> 32 & 0xFFFF,
-                    key & 0xFFFFFFFF,
-                    data,
-                    flags & FLAG_UNORDERED,
-                )
+            self._take_whole(flags, key, data)
             return
         run = Run(tsn, flags, key, data)
         self._early += len(data) + FRAGMENT_OVERHEAD
@@ -180,26 +160,36 @@ class DataAssembler:
 
     def reset(self, stream_ids: tuple[int, ...]) -> None:
         """Drop the incomplete message of streams that begin anew; ``()`` means all."""
-        if self._key != -1 and (not stream_ids or self._key >> 48 in stream_ids):
+        if self.key != -1 and (not stream_ids or self.key >> 48 in stream_ids):
             self._drop_message()
+
+    def suspend(self) -> None:
+        """Look at what the receiver appended: is the message too large by now?"""
+        if self.cost - FRAGMENT_OVERHEAD * len(self.parts) > self._max_size:
+            self._overflow()
 
     def _extend(self, flags: int, key: int, parts: deque[bytes], size: int) -> None:
         """Append fragments to the message in progress, or begin one with them."""
         if flags & FLAG_BEGIN:
-            if self._key != -1:
+            if self.key != -1:
                 raise PeerViolation("new message inside a fragmented one", source="RFC 9260 6.9")
-            self._key, self._flags, self.is_between_messages = key, flags, False
-        elif (key ^ self._key) & _KEY_ID or (flags ^ self._flags) & FLAG_UNORDERED:
+            self.key, self.flags = key, flags & FLAG_UNORDERED
+        elif self.key == -1 or (key ^ self.key) & _KEY_ID or flags & FLAG_UNORDERED != self.flags:
             raise PeerViolation(
                 "fragment continues no message of its stream", source="RFC 9260 6.9"
             )
-        self._parts.extend(parts)
-        self._room -= size
-        if self._room < 0:
-            self._overflow()
+        self.parts.extend(parts)
+        self.cost += size + FRAGMENT_OVERHEAD * len(parts)
+        self.suspend()
         if flags & FLAG_END:
-            key, flags, data = self._key, self._flags, b"".join(self._parts)
+            key, flags, data = self.key, self.flags, b"".join(self.parts)
             self._drop_message()
+            self._finish(flags, key, data)
+
+    def _take_whole(self, flags: int, key: int, data: bytes) -> None:
+        if len(data) > self._max_size:
+            self._refuse(key >> 48, len(data))
+        else:
             self._finish(flags, key, data)
 
     def _finish(self, flags: int, key: int, data: bytes) -> None:
@@ -208,16 +198,15 @@ class DataAssembler:
         )
 
     def _drop_message(self) -> None:
-        self._parts.clear()
-        self._room = self._max_size
-        self._key = -1
-        self.is_between_messages = True
+        self.parts.clear()
+        self.cost = 0
+        self.key = -1
 
     def _overflow(self) -> None:
         """The message in progress is too large: keep its place, not its data."""
-        self._refuse(self._key >> 48, self._max_size - self._room)
-        self._room = self._max_size
-        self._parts.clear()
+        self._refuse(self.key >> 48, self.cost - FRAGMENT_OVERHEAD * len(self.parts))
+        self.parts.clear()
+        self.cost = 0
 
     def _merge(self, left: Run, right: Run) -> Run:
         """Join two neighbours, moving the smaller into the larger."""

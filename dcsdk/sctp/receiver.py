@@ -11,7 +11,6 @@ from collections import deque
 
 from dcsdk.errors import ParseError
 from dcsdk.sctp.chunks import (
-    FLAG_UNORDERED,
     SACK_HEADER,
     ChunkType,
     ForwardTsn,
@@ -65,6 +64,7 @@ class Receiver:
         "_advertised",
         "_cumulative",
         "_data",
+        "_deliver",
         "_duplicates",
         "_events",
         "_expected",
@@ -109,6 +109,7 @@ class Receiver:
         self._stream_count = stream_count
         self._events = events
         self.streams = InboundStreams(events, MID_MASK if is_interleaving else SSN_MASK)
+        self._deliver = self.streams.deliver
         self._data = DataAssembler(self.streams, max_message_size, self._refuse)
         self._i_data = InterleavedAssembler(self.streams, max_message_size, self._refuse)
         self._duplicates: list[int] = []
@@ -143,6 +144,8 @@ class Receiver:
         Raises:
             PeerViolation: incomplete messages alone are more than the window and a message.
         """
+        self._data.suspend()
+        self._i_data.suspend()
         buffered = self.buffered
         self._is_full = buffered >= self._window
         if self._is_full and not self.streams.unread:
@@ -176,7 +179,7 @@ class Receiver:
             ParseError: a chunk does not fit into the packet.
             PeerViolation: the association cannot go on.
         """
-        assembler, deliver = self._data, self.streams.deliver
+        assembler = self._data
         while position < end and packet[position] == 0:
             _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
             stop = position + size
@@ -188,14 +191,14 @@ class Receiver:
                 or key >= self._key_limit
             ):
                 self._take_unexpected(packet, position, end)
-            elif flags & WHOLE == WHOLE and assembler.is_between_messages and size <= self._largest:
+            elif key == assembler.key and flags == assembler.flags:
                 self._expected = (tsn + 1) & MASK
-                deliver(
-                    key >> 48,
-                    key >> 32 & 0xFFFF,
-                    key & MASK,
-                    packet[position + 16 : stop],
-                    flags & FLAG_UNORDERED,
+                assembler.parts.append(packet[position + 16 : stop])
+                assembler.cost += size
+            elif flags == WHOLE and assembler.key == -1 and size <= self._largest:
+                self._expected = (tsn + 1) & MASK
+                self._deliver(
+                    key >> 48, key >> 32 & 0xFFFF, key & MASK, packet[position + 16 : stop], 0
                 )
             else:
                 self._expected = (tsn + 1) & MASK
@@ -205,7 +208,7 @@ class Receiver:
 
     def i_data(self, packet: bytes, position: int, end: int) -> int:
         """Take the I-DATA chunks that begin at ``position``; see :meth:`data`."""
-        assembler, deliver = self._i_data, self.streams.deliver
+        assembler = self._i_data
         while position < end and packet[position] == 64:
             _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
             stop = position + size
@@ -217,15 +220,14 @@ class Receiver:
                 or key >= self._key_limit
             ):
                 self._take_unexpected(packet, position, end)
-            elif flags & WHOLE == WHOLE and size <= self._largest:
+            elif key == assembler.key and flags == assembler.flags and number == assembler.number:
                 self._expected = (tsn + 1) & MASK
-                deliver(
-                    key >> 48,
-                    key & MASK,
-                    number,
-                    packet[position + 20 : stop],
-                    flags & FLAG_UNORDERED,
-                )
+                assembler.parts.append(packet[position + 20 : stop])
+                assembler.cost += size - 4
+                assembler.number = number + 1
+            elif flags == WHOLE and size <= self._largest:
+                self._expected = (tsn + 1) & MASK
+                self._deliver(key >> 48, key & MASK, number, packet[position + 20 : stop], 0)
             else:
                 self._expected = (tsn + 1) & MASK
                 assembler.take(flags, key, number, packet[position + 20 : stop])
