@@ -26,6 +26,7 @@ from dcsdk.errors import LocalProtocolError, ParseError
 from dcsdk.sctp.chunks import CauseChunk, ChunkType
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.control import ControlChunks
+from dcsdk.sctp.early import EarlyMessage, EarlyMessages
 from dcsdk.sctp.events import (
     AssociationState,
     Established,
@@ -45,8 +46,8 @@ from dcsdk.sctp.receiver import Receiver
 from dcsdk.sctp.recovery import RoundTrip
 from dcsdk.sctp.reset import StreamResets
 from dcsdk.sctp.scheduler import DEFAULT_PRIORITY
-from dcsdk.sctp.sender import Sender, check_message
-from dcsdk.sctp.stats import AssociationStats
+from dcsdk.sctp.sender import Sender
+from dcsdk.sctp.stats import AssociationStats, snapshot
 
 SACK_EVERY_PACKETS = 2
 """Packets with data after which a SACK is not delayed any more (RFC 9260 6.2)."""
@@ -73,34 +74,6 @@ class SctpAssociation:
         config: as given.
     """
 
-    __slots__ = (
-        "_chunks",
-        "_control",
-        "_early",
-        "_early_bytes",
-        "_events",
-        "_heard_s",
-        "_heartbeat",
-        "_is_sack_due",
-        "_is_sendable",
-        "_is_zero_checksum",
-        "_lifecycle",
-        "_now",
-        "_packets",
-        "_packets_dropped",
-        "_packets_received",
-        "_packets_sent",
-        "_reading",
-        "_round_trip",
-        "_sack_timer_s",
-        "_unacknowledged_packets",
-        "config",
-        "error_count",
-        "receiver",
-        "resets",
-        "sender",
-    )
-
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
         self.config = config
         self._now = 0.0
@@ -116,8 +89,7 @@ class SctpAssociation:
         self.sender: Sender | None = None
         self.receiver: Receiver | None = None
         self.resets: StreamResets | None = None
-        self._early: list[tuple[int, int, bytes, bool, int | None, float | None, int]] = []
-        self._early_bytes = 0
+        self._early = EarlyMessages(config)
         self._is_zero_checksum = False
         self._reading: Reading = (b"", b"", 0, _NO_DATA_KIND, _take_no_data)
         self._is_sendable = False
@@ -194,7 +166,20 @@ class SctpAssociation:
         self._now = now
         sender = self.sender
         if sender is None:
-            self._send_early(stream_id, ppid, data, is_ordered, max_retr, max_time_ms, priority)
+            if self._lifecycle.is_ended:
+                raise LocalProtocolError("the association has ended")
+            self._early.add(
+                EarlyMessage(
+                    stream_id=stream_id,
+                    ppid=ppid,
+                    data=data,
+                    is_ordered=is_ordered,
+                    max_retr=max_retr,
+                    max_time_ms=max_time_ms,
+                    priority=priority,
+                    queued_s=now,
+                )
+            )
             return
         if not self._is_sendable:
             raise LocalProtocolError(f"cannot send in state {self.state.value}")
@@ -214,7 +199,7 @@ class SctpAssociation:
     def queued_bytes(self, stream_id: int) -> int:
         """Return the bytes of a stream that were accepted and not sent yet."""
         if self.sender is None:
-            return sum(len(item[2]) for item in self._early if item[0] == stream_id)
+            return self._early.queued_bytes(stream_id)
         stream = self.sender.packetizer.streams.get(stream_id)
         return stream.queued_bytes if stream is not None else 0
 
@@ -222,7 +207,7 @@ class SctpAssociation:
     def total_queued_bytes(self) -> int:
         """Bytes of all streams that were accepted and not sent yet."""
         if self.sender is None:
-            return self._early_bytes
+            return self._early.total_bytes
         return self.sender.packetizer.queued_bytes
 
     @property
@@ -237,8 +222,7 @@ class SctpAssociation:
 
     def discard(self, stream_id: int) -> None:
         """Forget what waits on a stream; a message sent in part is still completed."""
-        self._early = [item for item in self._early if item[0] != stream_id]
-        self._early_bytes = sum(len(item[2]) for item in self._early)
+        self._early.discard(stream_id)
         if self.sender is not None:
             self.sender.packetizer.drop_queue(self.sender.packetizer.stream(stream_id))
 
@@ -260,24 +244,6 @@ class SctpAssociation:
             self.resets.want(ids)
         else:
             self._events.append(ResetDone(ids, False))
-
-    def _send_early(
-        self,
-        stream_id: int,
-        ppid: int,
-        data: bytes,
-        is_ordered: bool,
-        max_retr: int | None,
-        max_time_ms: float | None,
-        priority: int,
-    ) -> None:
-        """Keep a message until the association is established."""
-        if self._lifecycle.is_ended:
-            raise LocalProtocolError("the association has ended")
-        check_message(self.config, data, self._early_bytes)
-        item = (stream_id, ppid, data, is_ordered, max_retr, max_time_ms, priority)
-        self._early.append(item)
-        self._early_bytes += len(data)
 
     # --- input -----------------------------------------------------------------------------------
     def receive(self, packets: Sequence[bytes], *, now: float) -> None:
@@ -457,30 +423,29 @@ class SctpAssociation:
             )
         )
         self.state_changed(self._now)
-        self._send_what_waited()
+        self._send_what_waited(self.sender)
 
-    def _send_what_waited(self) -> None:
-        waiting, self._early, self._early_bytes = self._early, [], 0
-        for stream_id, ppid, data, is_ordered, max_retr, max_time_ms, priority in waiting:
+    def _send_what_waited(self, sender: Sender) -> None:
+        for message in self._early.take_all():
             try:
-                self.send(
-                    stream_id,
-                    ppid,
-                    data,
-                    is_ordered=is_ordered,
-                    max_retr=max_retr,
-                    max_time_ms=max_time_ms,
-                    priority=priority,
-                    now=self._now,
+                sender.send(
+                    message.stream_id,
+                    message.ppid,
+                    message.data,
+                    message.is_ordered,
+                    message.max_retr,
+                    message.max_time_ms,
+                    message.priority,
+                    message.queued_s,
                 )
             except LocalProtocolError:
                 # The peer has fewer streams than was hoped for.
-                self._events.append(MessageAbandoned(stream_id, False))
+                self._events.append(MessageAbandoned(message.stream_id, False))
 
     def _end(self, event: Event) -> None:
         self._events.append(event)
         self._chunks.clear()
-        self._early, self._early_bytes = [], 0
+        self._early.take_all()
         self._sack_timer_s = None
         self.state_changed(self._now)
 
@@ -563,38 +528,15 @@ class SctpAssociation:
 
     def stats(self) -> AssociationStats:
         """Return a snapshot of counters and gauges."""
-        sender, receiver, round_trip = self.sender, self.receiver, self._round_trip
-        if sender is None or receiver is None:
-            return AssociationStats(
-                state=self.state,
-                mtu=self._heartbeat.mtu,
-                packets_sent=self._packets_sent,
-                packets_received=self._packets_received,
-                packets_dropped=self._packets_dropped,
-            )
-        return AssociationStats(
-            state=self.state,
-            mtu=self._heartbeat.mtu,
-            smoothed_rtt_s=round_trip.smoothed_s,
-            minimum_rtt_s=round_trip.minimum_s,
-            latest_rtt_s=round_trip.latest_s,
-            rto_s=round_trip.timeout_s,
-            congestion_window=sender.congestion.window,
-            slow_start_threshold=sender.congestion.slow_start_threshold,
-            in_flight_bytes=sender.outstanding.in_flight,
-            queued_bytes=sender.packetizer.queued_bytes,
-            peer_window=sender.peer_window,
-            receive_buffered_bytes=receiver.buffered,
+        return snapshot(
+            self.state,
+            self._heartbeat.mtu,
+            self._round_trip,
+            self.sender,
+            self.receiver,
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             packets_dropped=self._packets_dropped,
-            retransmissions=sender.retransmission_count,
-            losses=sender.loss_count,
-            timeouts=sender.timeout_count,
-            probes=sender.probe_count,
-            duplicates=receiver.duplicate_count,
-            chunks_dropped=receiver.dropped_count,
-            messages_abandoned=sender.abandoned_count,
             error_count=self.error_count,
         )
 

@@ -41,7 +41,8 @@ class SctpConfig:
         max_init_retrans: Max.Init.Retransmits for INIT and COOKIE ECHO.
         hb_interval_s: HB.interval, idle seconds between heartbeats; 0 switches them off.
         cookie_life_s: Valid.Cookie.Life, seconds.
-        sack_delay_s: longest delay of an acknowledgement, 0..0.5 s (RFC 9260 6.2).
+        sack_delay_s: longest delay of an acknowledgement, 0..0.5 s (RFC 9260 6.2). Long enough for
+            a reply to carry it, far below the 200 ms that the standard allows.
         receive_window: bytes we hold for a slow reader; advertised as a_rwnd.
         send_buffer: bytes ``send()`` accepts before it raises; bounds the memory of a slow peer.
         outbound_streams: OS of our INIT, 1..65535 (RFC 8831 6.2: 65535).
@@ -71,7 +72,7 @@ class SctpConfig:
     max_init_retrans: int = 8
     hb_interval_s: float = 30.0
     cookie_life_s: float = 60.0
-    sack_delay_s: float = 0.2
+    sack_delay_s: float = 0.02
     receive_window: int = 4 << 20
     send_buffer: int = 4 << 20
     outbound_streams: int = MAX_STREAMS

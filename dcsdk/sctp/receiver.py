@@ -11,6 +11,8 @@ from collections import deque
 
 from dcsdk.errors import ParseError
 from dcsdk.sctp.chunks import (
+    FLAG_IMMEDIATE,
+    FLAG_UNORDERED,
     SACK_HEADER,
     ChunkType,
     ForwardTsn,
@@ -202,6 +204,7 @@ class Receiver:
                 )
             else:
                 self._expected = (tsn + 1) & MASK
+                flags = self._without_immediate(flags)
                 assembler.take(flags, key, packet[position + 16 : stop])
             position = (stop + 3) & ~3
         return position
@@ -230,9 +233,16 @@ class Receiver:
                 self._deliver(key >> 48, key & MASK, number, packet[position + 20 : stop], 0)
             else:
                 self._expected = (tsn + 1) & MASK
+                flags = self._without_immediate(flags)
                 assembler.take(flags, key, number, packet[position + 20 : stop])
             position = (stop + 3) & ~3
         return position
+
+    def _without_immediate(self, flags: int) -> int:
+        """Heed the I bit: the sender waits for the SACK (RFC 9260 3.3.1, RFC 7053)."""
+        if flags & FLAG_IMMEDIATE:
+            self.is_sack_urgent = True
+        return flags & (WHOLE | FLAG_UNORDERED)
 
     def _take_unexpected(self, packet: bytes, position: int, end: int) -> None:
         """Take one DATA or I-DATA chunk off the hot path."""
@@ -250,6 +260,7 @@ class Receiver:
         if not self._accept(tsn, key >> 48):
             return
         number = unwrap(tsn, self._cumulative)
+        flags = self._without_immediate(flags)
         data = packet[position + header : stop]
         if self.is_interleaving:
             self._mark(number)

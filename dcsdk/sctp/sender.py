@@ -31,6 +31,8 @@ _ORDERED = FLAG_BEGIN | FLAG_END
 _UNORDERED = FLAG_BEGIN | FLAG_END | FLAG_UNORDERED
 
 NOT_RECOVERING = -1
+PEER_SACK_DELAY_S = 0.2
+"""What a peer may delay the acknowledgement of a single packet (RFC 9260 16: SACK.Delay)."""
 MAX_IDLE_PERIODS = 10
 """Time-outs of silence counted when the congestion window decays."""
 
@@ -92,37 +94,6 @@ class Sender:
         timeout_count: expiries of T3-rtx, ever.
         probe_count: tail-loss probes, ever.
     """
-
-    __slots__ = (
-        "_abandonment",
-        "_abilities",
-        "_burst_credit",
-        "_config",
-        "_episode_losses",
-        "_episode_spurious",
-        "_forwarded_s",
-        "_is_after_timeout",
-        "_is_forward_wanted",
-        "_is_limited",
-        "_is_probing_window",
-        "_last_sent_s",
-        "_max_message_size",
-        "_recovery_end",
-        "_reorder_timer_s",
-        "_round_trip",
-        "_seal",
-        "_timer_kind",
-        "_timer_s",
-        "congestion",
-        "loss_count",
-        "outstanding",
-        "packetizer",
-        "peer_window",
-        "probe_count",
-        "retransmission_count",
-        "stream_count",
-        "timeout_count",
-    )
 
     def __init__(
         self,
@@ -478,7 +449,7 @@ class Sender:
         if not outstanding.ends:
             return
         if outstanding.is_plain and not self._is_probing_window and self._round_trip.smoothed_s:
-            delay = self._config.sack_delay_s if len(outstanding.ends) == 1 else 0.0
+            delay = PEER_SACK_DELAY_S if len(outstanding.ends) == 1 else 0.0
             wait = self._round_trip.probe_timeout_s(delay)
             if wait < self._round_trip.timeout_s:
                 self._timer_kind = TimerKind.PROBE

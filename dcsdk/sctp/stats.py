@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcsdk.sctp.events import AssociationState
+from dcsdk.sctp.receiver import Receiver
+from dcsdk.sctp.recovery import RoundTrip
+from dcsdk.sctp.sender import Sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,3 +63,48 @@ class AssociationStats:
     chunks_dropped: int = 0
     messages_abandoned: int = 0
     error_count: int = 0
+
+
+def snapshot(
+    state: AssociationState,
+    mtu: int,
+    round_trip: RoundTrip,
+    sender: Sender | None,
+    receiver: Receiver | None,
+    *,
+    packets_sent: int,
+    packets_received: int,
+    packets_dropped: int,
+    error_count: int,
+) -> AssociationStats:
+    """Collect the figures of the parts; the halves are ``None`` before set-up is done."""
+    stats = AssociationStats(
+        state=state,
+        mtu=mtu,
+        packets_sent=packets_sent,
+        packets_received=packets_received,
+        packets_dropped=packets_dropped,
+        error_count=error_count,
+    )
+    if sender is None or receiver is None:
+        return stats
+    return replace(
+        stats,
+        smoothed_rtt_s=round_trip.smoothed_s,
+        minimum_rtt_s=round_trip.minimum_s,
+        latest_rtt_s=round_trip.latest_s,
+        rto_s=round_trip.timeout_s,
+        congestion_window=sender.congestion.window,
+        slow_start_threshold=sender.congestion.slow_start_threshold,
+        in_flight_bytes=sender.outstanding.in_flight,
+        queued_bytes=sender.packetizer.queued_bytes,
+        peer_window=sender.peer_window,
+        receive_buffered_bytes=receiver.buffered,
+        retransmissions=sender.retransmission_count,
+        losses=sender.loss_count,
+        timeouts=sender.timeout_count,
+        probes=sender.probe_count,
+        duplicates=receiver.duplicate_count,
+        chunks_dropped=receiver.dropped_count,
+        messages_abandoned=sender.abandoned_count,
+    )
