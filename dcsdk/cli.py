@@ -16,7 +16,8 @@ from rich.console import Console
 from dcsdk.config import from_mapping, read_toml
 from dcsdk.demo import Demo, DemoResult, make_sample_file
 from dcsdk.demo_view import SilentReporter, TimelineReporter
-from dcsdk.emulator.network import Network, NetworkConfig
+from dcsdk.emulator.network import Network
+from dcsdk.emulator.network_config import NetworkConfig
 from dcsdk.emulator.serve import serve
 from dcsdk.errors import ConfigError, DcsdkError
 
@@ -72,7 +73,7 @@ def demo(
                     raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
         except OSError as exc:
             raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
-    view = None if as_json else TimelineReporter(Console())
+    view = None if as_json else TimelineReporter(Console(emoji=False))
     try:
         result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, sip_port))
     except ConfigError as exc:
