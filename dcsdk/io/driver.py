@@ -50,7 +50,7 @@ class DtlsSctpDriver(DatagramReceiver):
         self._on_events = on_events
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
-        self.is_flush_due = False
+        self.is_flush_due = self._is_settle_due = False
         self.now = self._loop.time
         self._is_connected = self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
@@ -101,6 +101,12 @@ class DtlsSctpDriver(DatagramReceiver):
                 self._take_dtls_events(now)  # the end of the handshake comes before its data
             self.packets_received += len(packets)
             self._sctp.receive(packets, now=now)
+            if len(packets) == 1 and (events := self._sctp.poll_batch()):
+                # Most likely a request: its reader runs next, and the flush right after it sends
+                # what it answers together with the acknowledgement.
+                self._on_events(events)
+                self.request_flush()
+                return
         self._settle(now)
 
     def path_writable(self) -> None:
@@ -108,8 +114,24 @@ class DtlsSctpDriver(DatagramReceiver):
         if not self._is_stopped:
             self._settle(self._loop.time())
 
+    def message_queued(self) -> None:
+        """Send the first message of this turn of the loop now, and the others together.
+
+        One message alone must not wait, many must share packets and calls. To be called only
+        when ``is_flush_due`` is false.
+        """
+        if self._is_stopped:
+            return
+        self.is_flush_due = True
+        self._flush_handle = self._loop.call_soon(self._flush)
+        self._transmit()
+        if not self._dtls.is_established:
+            self._is_settle_due = True  # it failed just now
+        self._timer.set(self._next_timer())
+
     def request_flush(self) -> None:
-        """Have everything sent that waits, once, in the next turn of the loop."""
+        """Have everything taken out and sent, once, in the next turn of the loop."""
+        self._is_settle_due = True
         if not self.is_flush_due and not self._is_stopped:
             self.is_flush_due = True
             self._flush_handle = self._loop.call_soon(self._flush)
@@ -122,7 +144,8 @@ class DtlsSctpDriver(DatagramReceiver):
     def _flush(self) -> None:
         self._flush_handle = None
         self.is_flush_due = False
-        self._settle(self._loop.time())
+        if self._is_settle_due or self._sctp.total_queued_bytes:
+            self._settle(self._loop.time())
 
     def _timer_fired(self, now: float) -> None:
         self._dtls.handle_timer(now=now)
@@ -135,6 +158,7 @@ class DtlsSctpDriver(DatagramReceiver):
 
         What SCTP says comes first: the packets of a batch precede the alert that ends DTLS.
         """
+        self._is_settle_due = False
         while events := self._sctp.poll_batch():
             self._on_events(events)
         self._take_dtls_events(now)

@@ -199,6 +199,8 @@ class UdpSocket:
             self.bytes_received += size
             batch.append((data, segment_size))
             sources.append(source)
+            if self._is_gro and segment_size == size:
+                break  # a lone datagram; should there be more, the loop calls again at once
         if batch:
             self._on_received(self, batch, sources)
 

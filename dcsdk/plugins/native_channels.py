@@ -18,6 +18,7 @@ from dcsdk.interfaces import ChannelParameters
 from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.streams import MESSAGE_OVERHEAD
 from dcsdk.security import SecurityReport
 
 MAX_STREAM_ID = 65_534
@@ -26,6 +27,9 @@ MAX_STREAM_ID = 65_534
 MAX_EARLY_STREAMS, MAX_EARLY_BYTES = 64, 256 << 10
 """What waits for channels that are not open here yet: the peer may send as soon as it has our
 offer, before we have its answer (RFC 8864 6.4). Beyond that the stream is reset."""
+
+WINDOW_STEPS = 16
+"""The peer is told of more room in steps of this part of the receive window."""
 
 
 @dataclass(slots=True)
@@ -64,7 +68,7 @@ class ChannelTable:
         self._streams = MAX_STREAM_ID + 1
         self._max_message_size = 0
         self._limit = config.send_limit(0)
-        self.early_dropped = 0
+        self.early_dropped = self._consumed = 0
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -151,8 +155,13 @@ class ChannelTable:
 
     def consumed(self, stream_id: int, size: int, count: int) -> None:
         """Open the receive window by what the program read."""
-        if self._sctp is not None and self._driver is not None:
-            self._sctp.consumed(stream_id, size, count)
+        if self._sctp is None or self._driver is None:
+            return
+        self._sctp.consumed(stream_id, size, count)
+        # A little more room is news that can wait for the next packet.
+        self._consumed += size + count * MESSAGE_OVERHEAD
+        if self._consumed >= self._config.sctp.receive_window // WINDOW_STEPS:
+            self._consumed = 0
             self._driver.request_flush()
 
     def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
@@ -271,7 +280,12 @@ class ChannelTable:
             options["max_time_ms"] = channel.max_time_ms
         # RFC 8831 6.4 gives priorities from 128 up; SCTP's weights begin at 1.
         options["priority"] = max(1, channel.priority)
-        send, stream_id, now, flush = sctp.send, channel.stream_id, driver.now, driver.request_flush
+        send, stream_id, now, queued = (
+            sctp.send,
+            channel.stream_id,
+            driver.now,
+            driver.message_queued,
+        )
 
         def submit(ppid: int, data: bytes) -> None:
             try:
@@ -281,7 +295,7 @@ class ChannelTable:
             except ProtocolError as exc:
                 raise ChannelClosed(f"the association takes no more data: {exc}") from exc
             if not driver.is_flush_due:
-                flush()
+                queued()
 
         return submit
 
