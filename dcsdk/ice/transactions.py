@@ -55,9 +55,6 @@ class Transactions:
         self._config = config
         self._open: dict[bytes, Transaction] = {}
 
-    def __len__(self) -> int:
-        return len(self._open)
-
     def start(
         self,
         transaction_id: bytes,
