@@ -1,0 +1,171 @@
+"""A pcapng capture with the TLS secrets inside, so that Wireshark opens it decrypted.
+
+Datagrams are written as they were on the wire, behind IP and UDP headers made from the addresses
+we know. Secrets go into Decryption Secrets Blocks in front of the packets they open.
+
+Whoever can read the file can read the traffic, so opening one warns.
+Source: draft-ietf-opsawg-pcapng (block formats); the NSS key log format for the secrets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dcsdk.errors import ConfigError
+from dcsdk.interfaces import Address
+
+logger = logging.getLogger(__name__)
+
+SECTION_HEADER = 0x0A0D0D0A
+INTERFACE_DESCRIPTION = 1
+ENHANCED_PACKET = 6
+DECRYPTION_SECRETS = 10
+LINKTYPE_RAW = 101
+"""Packets begin with the IP header."""
+
+TLS_KEY_LOG = 0x544C534B
+"""The secrets of a Decryption Secrets Block are an NSS key log."""
+
+SNAP_LENGTH = 65_535
+_BYTE_ORDER = 0x1A2B3C4D
+_UDP = 17
+_TTL = 64
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    padding = bytes(-len(body) % 4)
+    length = 12 + len(body) + len(padding)
+    return struct.pack("<II", kind, length) + body + padding + struct.pack("<I", length)
+
+
+def _checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    words = struct.unpack(f"!{len(data) // 2}H", data[: len(data) & ~1])
+    total: int = sum(words) + (data[-1] << 8 if len(data) & 1 else 0)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def udp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
+    """Put IP and UDP headers, checksums included, in front of a payload.
+
+    Args:
+        source: address and port; an address of the other family than ``destination``'s is not
+            possible.
+        destination: address and port.
+        payload: at most 65507 bytes.
+    """
+    ours, theirs = (ipaddress.ip_address(end[0].partition("%")[0]) for end in (source, destination))
+    length = 8 + len(payload)
+    header = struct.pack("!HHHH", source[1], destination[1], length, 0)
+    if ours.version == 6:
+        pseudo = ours.packed + theirs.packed + struct.pack("!IHBB", length, 0, 0, _UDP)
+        fixed = struct.pack("!IHBB", 6 << 28, length, _UDP, _TTL) + ours.packed + theirs.packed
+    else:
+        pseudo = ours.packed + theirs.packed + struct.pack("!BBH", 0, _UDP, length)
+        fixed = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, _TTL, _UDP, 0)
+        fixed += ours.packed + theirs.packed
+        fixed = fixed[:10] + struct.pack("!H", _checksum(fixed)) + fixed[12:]
+    checksum = _checksum(pseudo + header + payload) or 0xFFFF
+    return fixed + header[:6] + struct.pack("!H", checksum) + payload
+
+
+class Capture:
+    """Writes one pcapng file that only its owner may read.
+
+    A write that fails (a full disk) ends the capture with a warning and never the media.
+
+    Args:
+        path: the file; an old one is replaced.
+        clock: seconds since 1970, for the time stamps.
+
+    Raises:
+        ConfigError: the file cannot be opened.
+    """
+
+    def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
+        self.path = Path(path)
+        self._clock = clock
+        try:
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        except OSError as exc:
+            raise ConfigError(f"cannot open the capture {self.path}: {exc.strerror}") from exc
+        self._file = os.fdopen(descriptor, "wb")
+        logger.warning(
+            "capture=%s TRAFFIC AND ITS TLS SECRETS ARE BEING WRITTEN: who reads this file reads "
+            "the media",
+            self.path,
+        )
+        self._write(
+            _block(SECTION_HEADER, struct.pack("<IHHq", _BYTE_ORDER, 1, 0, -1))
+            + _block(INTERFACE_DESCRIPTION, struct.pack("<HHI", LINKTYPE_RAW, 0, SNAP_LENGTH))
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Still writing."""
+        return not self._file.closed
+
+    def secret(self, line: bytes) -> None:
+        """Write one NSS key log line.
+
+        Args:
+            line: as OpenSSL gives it, without a line end.
+        """
+        text = line + b"\n"
+        body = struct.pack("<II", TLS_KEY_LOG, len(text)) + text
+        self._write(_block(DECRYPTION_SECRETS, body))
+
+    def datagrams(
+        self, source: Address, destination: Address, data: bytes, segment_size: int
+    ) -> None:
+        """Write datagrams that were sent or received with one call.
+
+        Args:
+            source: whence they came.
+            destination: where they went.
+            data: equal segments, of which the last may be shorter.
+            segment_size: bytes in one.
+        """
+        if not self.is_open:
+            return
+        stamp = int(self._clock() * 1e6)
+        blocks = bytearray()
+        for start in range(0, len(data), max(segment_size, 1)):
+            packet = udp_packet(source, destination, data[start : start + segment_size])
+            head = struct.pack(
+                "<IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(packet), len(packet)
+            )
+            blocks += _block(ENHANCED_PACKET, head + packet)
+        self._write(bytes(blocks))
+
+    def _write(self, blocks: bytes) -> None:
+        if self._file.closed:
+            return
+        try:
+            self._file.write(blocks)
+        except OSError as exc:
+            logger.warning("capture=%s stopped: %s", self.path, exc.strerror)
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Close without writing what is still buffered, which would fail again."""
+        try:
+            self._file.close()
+        except OSError as exc:
+            logger.debug("capture=%s last bytes lost: %s", self.path, exc.strerror)
+
+    def close(self) -> None:
+        """Write what is buffered and close. Idempotent."""
+        if not self._file.closed:
+            try:
+                self._file.close()
+            except OSError as exc:
+                logger.warning("capture=%s incomplete: %s", self.path, exc.strerror)

@@ -1,0 +1,125 @@
+"""Captures: what stands in the file, and that a full disk ends the capture and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import stat
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dcsdk.errors import ConfigError
+from dcsdk.io.capture import (
+    DECRYPTION_SECRETS,
+    ENHANCED_PACKET,
+    INTERFACE_DESCRIPTION,
+    SECTION_HEADER,
+    Capture,
+    udp_packet,
+)
+
+ONE, OTHER = ("192.0.2.1", 4000), ("192.0.2.2", 4001)
+
+
+def blocks_of(path: Path) -> list[tuple[int, bytes]]:
+    data, found, position = path.read_bytes(), [], 0
+    while position < len(data):
+        kind, length = struct.unpack_from("<II", data, position)
+        assert struct.unpack_from("<I", data, position + length - 4) == (length,)
+        found.append((kind, data[position + 8 : position + length - 4]))
+        position += length
+    return found
+
+
+def test_secrets_stand_before_the_packets_they_open(tmp_path: Path) -> None:
+    path = tmp_path / "call.pcapng"
+    capture = Capture(path, clock=lambda: 1_700_000_000.5)
+    capture.secret(b"CLIENT_RANDOM 00 11")
+    capture.datagrams(ONE, OTHER, b"aaaabbbbcc", 4)
+    capture.close()
+    blocks = blocks_of(path)
+    assert [kind for kind, _ in blocks] == [
+        SECTION_HEADER,
+        INTERFACE_DESCRIPTION,
+        DECRYPTION_SECRETS,
+        *[ENHANCED_PACKET] * 3,
+    ]
+    assert b"CLIENT_RANDOM 00 11\n" in blocks[2][1]
+    high, low = struct.unpack_from("<II", blocks[3][1], 4)
+    assert (high << 32 | low) == 1_700_000_000_500_000
+    assert [body[20:].rstrip(b"\0")[-4:] for _, body in blocks[3:5]] == [b"aaaa", b"bbbb"]
+
+
+def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "call.pcapng"
+    Capture(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_opening_one_warns(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        Capture(tmp_path / "call.pcapng").close()
+    assert "SECRETS" in caplog.text
+
+
+def test_a_file_that_cannot_be_opened_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot open the capture"):
+        Capture(tmp_path / "missing" / "call.pcapng")
+
+
+def test_a_full_disk_ends_the_capture_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    capture = Capture("/dev/full")
+    for _ in range(40):
+        capture.datagrams(ONE, OTHER, bytes(1200), 1200)
+    assert not capture.is_open
+    capture.datagrams(ONE, OTHER, b"late", 4)
+    capture.secret(b"late")
+    capture.close()
+    assert "stopped" in caplog.text
+
+
+def test_a_capture_that_cannot_be_finished_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    Capture("/dev/full").close()
+    assert "incomplete" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [(ONE, OTHER), (("2001:db8::1", 4000), ("2001:db8::2", 4001))]
+)
+@pytest.mark.parametrize("payload", [b"", b"odd", b"even"])
+def test_headers_carry_valid_checksums(
+    source: tuple[str, int], destination: tuple[str, int], payload: bytes
+) -> None:
+    packet = udp_packet(source, destination, payload)
+    is_v6 = packet[0] >> 4 == 6
+    head = 40 if is_v6 else 20
+    udp = packet[head:]
+    assert struct.unpack_from("!HHH", udp) == (4000, 4001, 8 + len(payload))
+    addresses = packet[8:40] if is_v6 else packet[12:20]
+    total = addresses + struct.pack("!HH", 17, len(udp)) + udp + bytes(len(udp) & 1)
+    value = sum(struct.unpack(f"!{len(total) // 2}H", total))
+    assert value % 0xFFFF == 0
+    if not is_v6:
+        assert sum(struct.unpack("!10H", packet[:20])) % 0xFFFF == 0
+
+
+@pytest.mark.interop
+def test_tshark_reads_the_file_without_complaint(tmp_path: Path) -> None:
+    tshark = shutil.which("tshark")
+    assert tshark is not None, "tshark is not installed"
+    path = tmp_path / "call.pcapng"
+    capture = Capture(path)
+    capture.secret(b"CLIENT_RANDOM " + b"0" * 64 + b" " + b"1" * 96)
+    capture.datagrams(ONE, OTHER, b"hello", 5)
+    capture.close()
+    fields = ["-T", "fields", "-e", "ip.src", "-e", "udp.dstport", "-e", "udp.checksum.status"]
+    done = subprocess.run(
+        [tshark, "-r", str(path), "-o", "udp.check_checksum:TRUE", *fields],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["192.0.2.1", "4001", "1"]
