@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
@@ -41,20 +42,35 @@ def write(name: str, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def public_packages() -> list[str]:
+def public_packages() -> list[ModuleType]:
     """Return dcsdk and those of its subpackages that name public things in ``__all__``."""
     names = ["dcsdk"]
     names += [item.name for item in pkgutil.walk_packages(dcsdk.__path__, "dcsdk.") if item.ispkg]
-    return [name for name in names if getattr(importlib.import_module(name), "__all__", None)]
+    packages = [importlib.import_module(name) for name in names]
+    return [package for package in packages if getattr(package, "__all__", None)]
 
 
 def write_api() -> None:
-    """Write one page for each public package."""
+    """Write one page for each public package.
+
+    What two packages offer is described on the page of the first, and named on the other.
+    """
     packages = public_packages()
+    described: dict[int, str] = {}
     for package in packages:
-        directive = f"```{{eval-rst}}\n.. automodule:: {package}\n   :members:\n```\n"
-        write(f"{package}.md", f"# {package}\n\n{directive}")
-    pages = "\n".join(packages)
+        offered = {name: id(getattr(package, name)) for name in package.__all__}
+        twice = [name for name, item in offered.items() if item in described]
+        described |= {item: package.__name__ for item in offered.values() if item not in described}
+        page = f"# {package.__name__}\n\n```{{eval-rst}}\n.. automodule:: {package.__name__}\n"
+        page += "   :members:\n"
+        if twice:
+            page += f"   :exclude-members: {', '.join(twice)}\n"
+        page += "```\n"
+        if twice:
+            also = ", ".join(f"`{name}` ({described[offered[name]]})" for name in sorted(twice))
+            page += f"\nDescribed elsewhere: {also}.\n"
+        write(f"{package.__name__}.md", page)
+    pages = "\n".join(package.__name__ for package in packages)
     write(
         "api.md",
         "# API\n\nEverything public, by package. What is not on these pages may change "
