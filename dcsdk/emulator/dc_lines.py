@@ -64,26 +64,23 @@ def try_read_media(
         return None
 
 
-def write_media(
-    media: DcMedia, *, setup: Setup | None = None, port: int | None = None
-) -> MediaDescription:
+def write_media(media: DcMedia, setup: Setup) -> MediaDescription:
     """Write a line that an MF ends.
 
     Args:
         media: the MF's side.
-        setup: instead of ``media.setup``.
-        port: instead of the port of ``media.address``; 0 refuses.
+        setup: instead of ``media.setup``: a re-offer leaves the role open again.
     """
-    host, own_port = media.address
+    host, port = media.address
     description = MediaDescription.create(
         media="application",
-        port=own_port if port is None else port,
+        port=port,
         proto=DATA_CHANNEL_PROTOS[0],
         formats=(DATA_CHANNEL_FORMAT,),
         connection=Connection.create(host),
         bandwidths=(Bandwidth(type="AS", value=BANDWIDTH_KBIT_S),),
         attributes=(
-            Attribute("setup", str(media.setup if setup is None else setup)),
+            Attribute("setup", str(setup)),
             Attribute("fingerprint", str(media.fingerprint)),
         ),
     )

@@ -54,7 +54,8 @@ class Network:
     Attributes:
         config: as given.
         trace: every message.
-        hss, pcscf, scscf, ims_as, dcsf, dcmf: the functions, once started.
+        hss, pcscf, scscf, ims_as: functions, once started.
+        dcsf, dcmf: functions, once started, of a network with data channels.
     """
 
     hss: Hss
@@ -75,6 +76,7 @@ class Network:
         self._addresses: dict[TransportName, Address] = {}
         self._ca_file: Path | None = None
         self._engine: AssociationEngine | None = None
+        self._dcmf_fingerprint = ""
         self._security_lines = SecurityLines(self.trace)
 
     # --- life ------------------------------------------------------------------------------------
@@ -198,8 +200,7 @@ class Network:
         """
         if not peer_fingerprint:
             return SecurityScope.NONE
-        ours = str(self.dcmf.certificate.fingerprint)
-        is_ours = peer_fingerprint.lower() == ours.lower()
+        is_ours = peer_fingerprint.lower() == self._dcmf_fingerprint.lower()
         return SecurityScope.E2DCE if is_ours else SecurityScope.E2E
 
     def last_security_lines(self) -> list[tuple[str, list[str]]]:
@@ -269,6 +270,7 @@ class Network:
                 trace=self.trace,
             )
         )
+        self._dcmf_fingerprint = str(self.dcmf.certificate.fingerprint)
         self.dcsf = await enter(
             Dcsf(
                 repository=AppRepository() if config.apps is None else AppRepository(config.apps),

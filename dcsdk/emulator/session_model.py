@@ -308,7 +308,7 @@ class SessionModel:
         return offered.rejected()
 
     def _mf_line(self, media: DcMedia, setup: Setup) -> MediaDescription:
-        line = write_media(media, setup=setup)
+        line = write_media(media, setup)
         return line.with_attribute(E2DCE_ATTRIBUTE, "applied") if self._marks_e2dce else line
 
     def _send(

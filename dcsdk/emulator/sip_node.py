@@ -19,6 +19,9 @@ from dcsdk.sip.proxying import top_route
 from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
 from dcsdk.sip.uri import SipUri, Uri
 
+MAX_NEXT_HOPS = 1024
+"""Ways to other elements that are kept; the oldest is forgotten first."""
+
 MAX_OUTSIDE = 65_536
 """UEs that get a name in the trace; later ones appear under their address."""
 
@@ -54,7 +57,7 @@ class SipNode:
         self._bus = bus
         self._on_flow_closed = on_flow_closed
         self._flows: dict[tuple[str, str, int], Flow] = {}
-        self._connecting: dict[tuple[str, str, int], asyncio.Lock] = {}
+        self._connecting = asyncio.Lock()
         self._addresses: set[tuple[str, Address]] = set()
         self._outside: set[Address] = set()
         self.endpoint = SipEndpoint(
@@ -101,11 +104,16 @@ class SipNode:
             raise RemoteProtocolError(f"cannot send to {uri.scheme}:", sip_status_hint=416)
         transport = _transport_of(uri)
         key = (transport, uri.host, uri.port or DEFAULT_PORTS[transport])
-        async with self._connecting.setdefault(key, asyncio.Lock()):
+        flow = self._flows.get(key)
+        if flow is not None and not flow.is_closed:
+            return flow
+        async with self._connecting:
             flow = self._flows.get(key)
             if flow is None or flow.is_closed:
                 flow = await self.endpoint.connect(transport, key[1], key[2])
                 self._bus.name_address(flow.local, self.name)
+                while len(self._flows) >= MAX_NEXT_HOPS:
+                    self._flows.pop(next(iter(self._flows))).close()
                 self._flows[key] = flow
         return flow
 
@@ -132,7 +140,6 @@ class SipNode:
     def _flow_closed(self, flow: Flow, exc: Exception | None) -> None:
         for key in [key for key, known in self._flows.items() if known == flow]:
             del self._flows[key]
-            self._connecting.pop(key, None)
         if self._on_flow_closed is not None:
             self._on_flow_closed(flow)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
+from dcsdk.emulator.dc_control import DcMedia, Decision, SessionInfo
 from dcsdk.emulator.served_call import ServedCall
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.session import SessionDescription
@@ -508,3 +509,119 @@ async def test_a_2xx_that_comes_again_is_acknowledged_again(
             async with asyncio.timeout(5):
                 assert (await bob.requests.get()).request.method == "ACK"
         assert (await task)[0].status == 200
+
+
+class SlowControl(FakeControl):
+    """Holds every question until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def session_establishment(
+        self, session: SessionInfo, offered: Mapping[str, DcMedia]
+    ) -> Mapping[str, Decision]:
+        self.asked.set()
+        await self.go_on.wait()
+        return await super().session_establishment(session, offered)
+
+
+@pytest.mark.clause("RFC 3261 9")
+async def test_a_cancel_while_the_dcsf_thinks_reaches_nobody_else() -> None:
+    control = SlowControl()
+    async with (
+        small_network(control=control, is_served=True) as network,
+        two_ues(network) as (alice, bob),
+    ):
+        transaction = alice.start(alice.invite_request(ROBERTA, OFFER))
+        await control.asked.wait()
+        assert (await anext(transaction)).status == 100
+        transaction.cancel()
+        await network.bus.wait_for(
+            lambda event: event.source == "IMS-AS" and event.summary == "200 OK (CANCEL)"
+        )
+        control.go_on.set()
+        assert (await transaction.final()).status == 487
+        await control.until(lambda: control.of("orig")[-1:] == ["failed by SERVED"])
+        assert bob.requests.empty()
+
+
+async def test_a_callee_that_hangs_up_before_the_caller_knows_ends_the_set_up(
+    served: SmallNetwork, control: FakeControl
+) -> None:
+    class Stubborn(FakeControl):
+        async def media_answered(self, session_id: str, media_id: str, answer: DcMedia) -> None:
+            hung_up.set()
+            await ended.wait()
+
+    hung_up, ended = asyncio.Event(), asyncio.Event()
+    async with (
+        small_network(control=Stubborn(), is_served=True) as network,
+        two_ues(network) as (alice, bob),
+    ):
+        task = asyncio.ensure_future(alice.call(ROBERTA, OFFER))
+        dialog = await bob.answer(await bob.next_request("INVITE"), ANSWER)
+        await hung_up.wait()
+        assert (await bob.send(dialog.request("BYE"))).status == 200
+        ended.set()
+        response, _ = await task
+        assert response.status == 480
+
+
+async def test_a_reinvite_waits_for_the_ack_of_the_one_before(
+    served: SmallNetwork, control: FakeControl
+) -> None:
+    async with two_ues(served) as (alice, bob):
+        _, ours, theirs, _ = await call(served, control, alice, bob)
+        request = ours.request(
+            "INVITE",
+            headers=[("Contact", f"<{alice.contact}>")],
+            body=OFFER.encode(),
+            content_type="application/sdp",
+        )
+        transaction = alice.start(request)
+        await bob.answer(await bob.next_request("INVITE"), ANSWER)
+        assert (await transaction.final()).status == 200
+        task = asyncio.ensure_future(bob.reinvite(theirs, ANSWER))
+        await served.bus.wait_for(
+            lambda event: event.source == "roberta" and event.summary == "INVITE"
+        )
+        alice.endpoint.send_ack(ours.ack(request.cseq.number), alice.flow)
+        await alice.answer(await alice.next_request("INVITE"), OFFER)
+        assert (await task).status == 200
+
+
+async def test_a_stray_request_in_no_dialog_is_told_so(
+    served: SmallNetwork, control: FakeControl
+) -> None:
+    assert served.ims_as is not None
+    uri = str(served.ims_as.uri)
+    async with RawUe("core", (served.ims_as.uri.host, served.ims_as.uri.port or 0)) as core:
+        assert (await core.send(core.request("BYE", uri, [("To", f"<{uri}>;tag=1")]))).status == 481
+        assert (await core.send(core.request("MESSAGE", uri))).status == 405
+        for headers in ([], [("P-Served-User", "<sip:a@b>")], [("P-Served-User", "<")]):
+            invite = core.request("INVITE", uri, headers, body=OFFER.encode())
+            assert (await core.send(invite)).status == 400
+        core.endpoint.send_ack(core.request("ACK", uri, [("To", f"<{uri}>;tag=1")]), core.flow)
+        stranger = ("P-Served-User", "<sip:x@elsewhere>;sescase=orig")
+        invite = core.request("INVITE", uri, [stranger], body=description(line(0)).encode())
+        assert (await core.send(invite)).status == 488
+
+
+async def test_a_reinvite_whose_answer_nobody_acknowledges_ends_the_call(
+    served: SmallNetwork, control: FakeControl
+) -> None:
+    async with two_ues(served) as (alice, bob):
+        _, ours, _, _ = await call(served, control, alice, bob)
+        request = ours.request(
+            "INVITE",
+            headers=[("Contact", f"<{alice.contact}>")],
+            body=OFFER.encode(),
+            content_type="application/sdp",
+        )
+        transaction = alice.start(request)
+        await bob.answer(await bob.next_request("INVITE"), ANSWER)
+        assert (await transaction.final()).status == 200
+        (await bob.next_request("BYE")).reply(200)
+        (await alice.next_request("BYE")).reply(200)

@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 
-from dcsdk.errors import PeerUnreachable
+from dcsdk.emulator.sip_node import SipNode
+from dcsdk.emulator.trace import TraceBus
+from dcsdk.errors import PeerUnreachable, RemoteProtocolError
 from dcsdk.io.sip_endpoint import SipEndpoint
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import parse_uri
+from dcsdk.sip.uri import SipUri, parse_uri
 from tests.emulator.conftest import SmallNetwork, small_network
 from tests.emulator.raw_ue import RawUe
 from tests.emulator.sdp import audio, description, line
@@ -348,3 +350,40 @@ async def test_an_address_in_use_is_an_error(network: SmallNetwork) -> None:
     with pytest.raises(Exception, match="in use") as caught:
         await network.pcscf.listen("tcp", *network.address)
     assert not isinstance(caught.value, PeerUnreachable)
+
+
+async def test_ways_to_other_elements_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcsdk.emulator.sip_node.MAX_NEXT_HOPS", 2)
+
+    async def ignore(_: object) -> None: ...
+
+    node = SipNode("node", TraceBus(), on_request=ignore)
+    other = SipNode("other", TraceBus(), on_request=ignore)
+    ports = [(await other.listen("tcp", "127.0.0.1"))[1] for _ in range(3)]
+    uris = [SipUri.parse(f"sip:127.0.0.1:{port};transport=tcp") for port in ports]
+    flows = [await node.flow_to(uri) for uri in uris]
+    assert flows[0].is_closed and not flows[1].is_closed
+    assert await node.flow_to(uris[2]) is flows[2]
+    assert other.is_own(uris[0]) and not node.is_own(uris[0])
+    with pytest.raises(RemoteProtocolError) as caught:
+        await node.flow_to(parse_uri("tel:+1"))
+    assert caught.value.sip_status_hint == 416
+    await node.aclose()
+    await other.aclose()
+
+
+async def test_keep_alives_and_messages_without_a_name_are_traced_as_they_are() -> None:
+    arrived: asyncio.Queue[object] = asyncio.Queue()
+    bus = TraceBus()
+    node = SipNode("node", bus, on_request=arrived.put)
+    async with SipEndpoint(on_request=arrived.put) as ue:
+        flow = await ue.connect("tcp", *await node.listen("tcp", "127.0.0.1"))
+        flow.send(b"\r\n\r\n")
+        flow.send(
+            b"SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>\r\n\r\n"
+        )
+        event = await bus.wait_for(lambda event: event.destination == "node")
+        assert event.source == f"127.0.0.1:{flow.local[1]}"
+        assert event.summary == "200 OK"
+        assert len(bus) >= 1
+    await node.aclose()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.emulator.dc_control import Decision, Verdict
+from dcsdk.emulator.dc_lines import read_media, write_media
 from dcsdk.emulator.session_model import MAX_LINES, Exchange, SessionModel, Side, SlotKind
 from dcsdk.errors import LocalProtocolError, RemoteProtocolError
 from dcsdk.sdp.attributes import Setup
@@ -434,3 +435,17 @@ def test_whatever_happens_lines_keep_their_places_and_contexts_are_counted(steps
             for mine, media in zip(answer_lines, outgoing.media, strict=True)
         ]
         assert contexts == session.mf_ids
+
+
+def test_what_the_mf_says_stands_in_the_line_it_ends() -> None:
+    media = replace(mf_media(1000, setup=Setup.ACTIVE), tls_id=None, app_binding="chat")
+    written = write_media(media, Setup.PASSIVE)
+    assert written.tls_id is None and written.setup is Setup.PASSIVE
+    again = read_media(written.with_attribute("tls-id", "0" * 32), description())
+    assert again == replace(media, tls_id="0" * 32, setup=Setup.PASSIVE)
+
+
+@pytest.mark.parametrize("bad", [line(0, port=0), line(0).without("sctp-port")])
+def test_a_closed_or_broken_line_cannot_be_read(bad: MediaDescription) -> None:
+    with pytest.raises(RemoteProtocolError):
+        read_media(bad, description())
