@@ -33,7 +33,7 @@ class DtlsSctpDriver(DatagramReceiver):
     Attributes:
         now: returns the time the machines run by, seconds.
         is_flush_due: a flush was requested and has not happened yet.
-        on_settled: called, when set, after the events and before the packets of each turn.
+        on_settled: called, when set, after the packets of each turn: there may be room again.
     """
 
     def __init__(
@@ -162,14 +162,13 @@ class DtlsSctpDriver(DatagramReceiver):
         while events := self._sctp.poll_batch():
             self._on_events(events)
         self._take_dtls_events(now)
-        if self.on_settled is not None:
-            self.on_settled()
-        if self._is_stopped:
-            return
         self._transmit()
         self._take_dtls_events(now)
-        if not self._is_stopped:
-            self._timer.set(self._next_timer())
+        if self._is_stopped:
+            return
+        if self.on_settled is not None:
+            self.on_settled()
+        self._timer.set(self._next_timer())
 
     def _take_dtls_events(self, now: float) -> None:
         while (event := self._dtls.poll_event()) is not None:
