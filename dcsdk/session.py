@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dcsdk.bootstrap import Bootstrap
 from dcsdk.channel_request import ChannelRequest
 from dcsdk.errors import (
+    CallRejected,
     DcsdkError,
     LocalProtocolError,
     NegotiationError,
@@ -37,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 MAX_WAITING_REQUESTS = 64
 """Channel requests that wait for ``incoming()``; further ones are refused."""
+
+MAX_GLARE_RETRIES = 5
+"""Offers made again after 491 before it counts as refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,19 +249,36 @@ class Session:
             SecurityError: the answer means less security than was asked for.
             TransportError, OperationTimeout: the session ended, or nothing came up in time.
         """
+        req_app = self._config.profile.format_req_app(app_id) if app_id is not None else None
+        describe = functools.partial(
+            Dcmap,
+            subprotocol=subprotocol,
+            label=label,
+            is_ordered=is_ordered,
+            max_retr=max_retr,
+            max_time_ms=max_time_ms,
+            priority=priority,
+        )
+        for _ in range(MAX_GLARE_RETRIES):
+            try:
+                return await self._open(describe, req_app, pinned_fingerprint)
+            except CallRejected as exc:
+                if exc.status != 491:
+                    raise
+            # The lock is free meanwhile: the peer's own offer is answered first.
+            await self._require_dialog().wait_after_glare()
+        return await self._open(describe, req_app, pinned_fingerprint)
+
+    async def _open(
+        self,
+        describe: Callable[..., Dcmap],
+        req_app: ReqApp | None,
+        pinned_fingerprint: Fingerprint | None,
+    ) -> Any:
         async with self._negotiating:
             self._require_dialog()
-            req_app = self._config.profile.format_req_app(app_id) if app_id is not None else None
             line = await self._application_line(req_app, pinned_fingerprint)
-            dcmap = Dcmap(
-                stream_id=self._next_stream_id(),
-                subprotocol=subprotocol,
-                label=label,
-                is_ordered=is_ordered,
-                max_retr=max_retr,
-                max_time_ms=max_time_ms,
-                priority=priority,
-            )
+            dcmap = describe(stream_id=self._next_stream_id())
             await self._reoffer({line: [dcmap]})
             channel = line.channels.get(dcmap.stream_id)
         if channel is None or line.is_closed:

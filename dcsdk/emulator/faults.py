@@ -21,7 +21,7 @@ FAULTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # --- registration ---
         "E1": "no Security-Server in any answer to REGISTER: the network has no mediasec",
-        "E3": "the first REGISTER with Security-Verify gets 494 once, with the list unchanged",
+        "E3": "the list in the 401 is outdated: its echo gets 494 once, with the list in force",
         "E4": "somebody on the way shortens Security-Server; the honest echo gets 494 each time",
         "E15": "no Feature-Caps in the 200 to REGISTER: no g.3gpp.datachannel",
         "401-loop": "S-CSCF: every REGISTER is challenged again, whatever its credentials",

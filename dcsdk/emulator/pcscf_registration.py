@@ -130,7 +130,8 @@ class AccessRegistrar:
         if response.is_success and not self._keep(incoming, response, token, client, now):
             return incoming.request.response(503, to_tag=response.to.tag)
         if response.status == 401 or response.is_success:
-            for name, value in self._security_server(client):
+            is_outdated = response.status == 401 and self._shows_outdated_list(request.call_id)
+            for name, value in self._security_server(client, is_outdated=is_outdated):
                 response.headers.add(name, value)
         return response
 
@@ -172,9 +173,19 @@ class AccessRegistrar:
         return RegistrationRefused(494, reason, *self._security_server(client))
 
     # --- what the network answered ---------------------------------------------------------------
-    def _security_server(self, client: tuple[SecurityMechanism, ...]) -> list[tuple[str, str]]:
+    def _shows_outdated_list(self, call_id: str) -> bool:
+        """Fault E3: the list of the challenge is not the one in force, until 494 said so."""
+        return "E3" in self._faults and not (
+            call_id in self._negotiations and self._negotiations[call_id].was_refused
+        )
+
+    def _security_server(
+        self, client: tuple[SecurityMechanism, ...], *, is_outdated: bool = False
+    ) -> list[tuple[str, str]]:
         """Our list, for a UE that sent its own."""
         shown = self._mechanisms
+        if is_outdated:
+            shown = (*shown, SecurityMechanism.media("outdated"))
         if "E4" in self._faults:
             shown = (*shown[:-1], SecurityMechanism.media("tampered"))
         if not client or not shown or "E1" in self._faults:

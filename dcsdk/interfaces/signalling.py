@@ -76,12 +76,18 @@ class SignallingDialog(ABC):
 
     @abstractmethod
     async def reoffer(self, offer: SessionDescription, *, timeout_s: float) -> SessionDescription:
-        """Send a re-offer and wait for the answer; glare (491) is retried inside.
+        """Send a re-offer and wait for the answer.
 
         Raises:
-            CallRejected: refused, with ``.status``; the session stays as it was.
+            CallRejected: refused, with ``.status``; the session stays as it was. 491 means that
+                the peer offers at the same time: take the offer back, ``wait_after_glare``, and
+                make a new one of what the session is then.
             OperationTimeout: no final answer in time.
         """
+
+    @abstractmethod
+    async def wait_after_glare(self) -> None:
+        """Wait until a re-offer may be tried again after 491 (RFC 3261 14.1)."""
 
     @abstractmethod
     def reoffers(self) -> AsyncIterator[Reoffer]:

@@ -16,6 +16,7 @@ from dcsdk.errors import (
     CallRejected,
     ChannelClosed,
     DcsdkError,
+    LocalProtocolError,
     OperationTimeout,
     RemoteProtocolError,
 )
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
-MAX_GLARE_RETRIES = 5
-"""Re-INVITEs sent again after 491 before it counts as refused."""
-
 DIALOG_ENDING_STATUSES = frozenset({404, 408, 410, 416, 480, 481, 482, 483, 484, 485, 502, 604})
 """Answers to a request inside a dialog that mean its end (RFC 5057 5.1, RFC 3261 12.2.1.2)."""
 
@@ -133,45 +131,55 @@ class CallLeg:
 
     # --- requests of ours ------------------------------------------------------------------------
     async def reinvite(self, body: bytes, *, timeout_s: float) -> Response:
-        """Send an offer in a re-INVITE and wait for its 2xx; after 491 it is sent again.
+        """Send an offer in a re-INVITE and wait for its 2xx.
 
         Args:
             body: the offer.
-            timeout_s: for all attempts together.
+            timeout_s: for the answer.
 
         Raises:
             CallRejected: refused; the session stays as it was, unless the status ends the dialog.
-            LocalProtocolError: an offer waits already, ours or the peer's.
+                With 491 another offer waits, ours or the peer's: see :meth:`wait_after_glare`.
             OperationTimeout: no final answer in time.
             ChannelClosed: the dialog is over.
         """
         self._check_alive()
-        self.exchange.begin_local()
-        is_ours = True
+        try:
+            self.exchange.begin_local()
+        except LocalProtocolError as exc:
+            raise CallRejected(str(exc), status=491) from exc
         try:
             async with asyncio.timeout(timeout_s):
-                for attempt in range(MAX_GLARE_RETRIES + 1):
-                    response = await self._reinvite_once(body)
-                    if response.status != 491 or attempt == MAX_GLARE_RETRIES:
-                        break
-                    self.exchange.end()
-                    is_ours = False
-                    await self._wait_after_glare()
-                    self.exchange.begin_local()
-                    is_ours = True
+                response = await self._reinvite_once(body)
         except TimeoutError as exc:
             if isinstance(exc, OperationTimeout):
                 self.finish("the peer did not answer a re-INVITE")
                 raise
             raise OperationTimeout(f"the re-INVITE was not answered in {timeout_s} s") from exc
         finally:
-            if is_ours:
-                self.exchange.end()
+            self.exchange.end()
         if not response.is_success:
             if response.status in DIALOG_ENDING_STATUSES:
                 self.finish(f"the peer answered a re-INVITE with {response.status}")
             raise rejected(response)
         return response
+
+    async def wait_after_glare(self) -> None:
+        """Wait as RFC 3261 14.1 says, and on while the peer's own re-INVITE is open.
+
+        Raises:
+            ChannelClosed: the dialog ended meanwhile.
+        """
+        while True:
+            wait_s = glare_wait_s(
+                is_call_id_owner=self.dialog.is_call_id_owner, entropy=self._agent.endpoint.entropy
+            )
+            await asyncio.wait(
+                [self._ended], timeout=wait_s * self._agent.endpoint.timers.glare_scale
+            )
+            self._check_alive()
+            if not self.exchange.is_pending:
+                return
 
     async def bye(self, timeout_s: float = 2.0) -> None:
         """End the dialog. Idempotent; an unanswered BYE is given up after ``timeout_s``."""
@@ -265,19 +273,6 @@ class CallLeg:
             self.dialog.refresh_target(response)
         except RemoteProtocolError as exc:
             logger.info("call=%s Contact of a 2xx kept out: %s", self.dialog.call_id, exc)
-
-    async def _wait_after_glare(self) -> None:
-        """Wait as RFC 3261 14.1 says, and on while the peer's own re-INVITE is open."""
-        while True:
-            wait_s = glare_wait_s(
-                is_call_id_owner=self.dialog.is_call_id_owner, entropy=self._agent.endpoint.entropy
-            )
-            await asyncio.wait(
-                [self._ended], timeout=wait_s * self._agent.endpoint.timers.glare_scale
-            )
-            self._check_alive()
-            if not self.exchange.is_pending:
-                return
 
     async def _bye(self, timeout_s: float) -> None:
         request = self.dialog.request("BYE", headers=self._agent.common_headers("BYE", self.flow))

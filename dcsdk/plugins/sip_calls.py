@@ -69,6 +69,9 @@ class SipDialog(SignallingDialog):
         response = await self._leg.reinvite(offer.encode(), timeout_s=timeout_s)
         return await read_answer(self._leg, response)
 
+    async def wait_after_glare(self) -> None:
+        await self._leg.wait_after_glare()
+
     def reoffers(self) -> AsyncIterator[Reoffer]:
         return _Reoffers(self._leg.reoffers)
 

@@ -23,7 +23,7 @@ from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint
 from dcsdk.io.sip_flow import Flow
 from dcsdk.io.sip_invitation import IncomingCall, OutgoingCall
 from dcsdk.io.sip_user_agent import SipUserAgent
-from dcsdk.sip.message import Request
+from dcsdk.sip.message import Request, Response
 from dcsdk.sip.timers import SipTimers
 from tests.sip.messages import request
 
@@ -358,23 +358,42 @@ async def test_a_refused_reoffer_leaves_the_session_as_it_was(stack: AsyncExitSt
 
 
 @pytest.mark.clause("D10", "RFC 3261 14.1", "RFC 3261 14.2")
-async def test_crossing_reoffers_get_491_and_both_succeed_in_the_end(
+async def test_crossing_reoffers_get_491_and_both_succeed_when_tried_again(
     stack: AsyncExitStack,
 ) -> None:
     ends = await two(stack)
     leg, other = await ends.call()
+    statuses: list[int | None] = []
 
     async def answer_all(side: CallLeg) -> None:
         async for reoffer in side.reoffers:
             await reoffer.accept(b"yes")
 
+    async def offer_until_answered(side: CallLeg) -> Response:
+        while True:
+            try:
+                return await side.reinvite(b"mine", timeout_s=5)
+            except CallRejected as exc:
+                statuses.append(exc.status)
+            await side.wait_after_glare()
+
     answering = [asyncio.ensure_future(answer_all(side)) for side in (leg, other)]
-    first, second = await asyncio.gather(
-        leg.reinvite(b"mine", timeout_s=5), other.reinvite(b"yours", timeout_s=5)
-    )
-    assert first.body == second.body == b"yes"
+    responses = await asyncio.gather(offer_until_answered(leg), offer_until_answered(other))
+    assert [response.body for response in responses] == [b"yes", b"yes"]
+    assert statuses and set(statuses) == {491}
     await leg.bye()
     await asyncio.gather(*answering)
+
+
+@pytest.mark.clause("RFC 3261 14.1")
+async def test_the_wait_after_glare_ends_with_the_call(stack: AsyncExitStack) -> None:
+    ends = await two(stack, timers=SLOW)
+    leg, other = await ends.call()
+    leg.exchange.begin_local()
+    waiting = asyncio.ensure_future(leg.wait_after_glare())
+    await other.bye()
+    with pytest.raises(ChannelClosed):
+        await waiting
 
 
 @pytest.mark.clause("D10")
@@ -385,8 +404,9 @@ async def test_our_own_offer_waits_for_nobody_while_the_peers_is_open(
     leg, other = await ends.call()
     pending = asyncio.ensure_future(leg.reinvite(b"again", timeout_s=5))
     reoffer = await anext(other.reoffers)
-    with pytest.raises(LocalProtocolError):
+    with pytest.raises(CallRejected) as caught:
         await other.reinvite(b"mine", timeout_s=5)
+    assert caught.value.status == 491
     reoffer.reject(488)
     with pytest.raises(CallRejected):
         await pending
@@ -406,15 +426,17 @@ async def test_a_second_reoffer_before_the_first_answer_gets_500(stack: AsyncExi
     assert (await pending).body == b"yes"
 
 
-async def test_endless_glare_is_given_up(stack: AsyncExitStack) -> None:
+@pytest.mark.clause("D10")
+async def test_a_reoffer_while_the_peer_has_one_out_is_refused_with_491(
+    stack: AsyncExitStack,
+) -> None:
     ends = await two(stack)
     leg, other = await ends.call()
     other.exchange.begin_local()
     with pytest.raises(CallRejected) as caught:
         await leg.reinvite(b"again", timeout_s=5)
     assert caught.value.status == 491
-    leg.exchange.begin_local()
-    leg.exchange.end()
+    assert not leg.exchange.is_pending
 
 
 async def test_a_reoffer_that_is_not_answered_in_time_is_taken_back(

@@ -532,6 +532,8 @@ async def test_a_2xx_without_a_usable_answer_is_ended(
 async def test_a_reoffer_of_ours_is_answered(stack: AsyncExitStack) -> None:
     _, _, dialog = await called(stack)
     assert await dialog.reoffer(OFFER, timeout_s=5) == ANSWER
+    await dialog.wait_after_glare()
+    assert await dialog.reoffer(OFFER, timeout_s=5) == ANSWER
 
 
 async def test_a_call_comes_in_and_is_reoffered(stack: AsyncExitStack) -> None:

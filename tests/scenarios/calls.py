@@ -1,0 +1,148 @@
+"""What the scenarios share: UEs whose media is watched, calls that are up, what was signalled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+
+from dcsdk import (
+    ChannelRequest,
+    Client,
+    DataChannel,
+    DataChannels,
+    Event,
+    IncomingCall,
+    Session,
+    hookimpl,
+)
+from dcsdk.emulator import Network
+from dcsdk.emulator.trace import TraceEvent
+from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
+from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.sdp.media import MediaDescription
+from dcsdk.sdp.session import SessionDescription
+
+BOB = "sip:bob@ims.example"
+ALICE = "sip:alice@ims.example"
+
+
+def network_with(*faults: str, **values: Any) -> pytest.MarkDecorator:
+    """Have ``ims_network`` make these faults, or be configured otherwise."""
+    return pytest.mark.parametrize(
+        "ims_network",
+        [{"faults": faults, **values}],
+        indirect=True,
+        ids=["+".join(faults) or ",".join(values)],
+    )
+
+
+class WatchedMedia:
+    """A plug-in with an engine that remembers what it made, so that tests can look at all of it."""
+
+    def __init__(self) -> None:
+        made = self.associations = list[Association]()
+
+        class WatchedEngine(NativeEngine):
+            name: ClassVar[str] = "watched"
+
+            def create(
+                self, path: DatagramPath, certificate: Any, config: Any = None
+            ) -> Association:
+                association = super().create(path, certificate, config)
+                made.append(association)
+                return association
+
+        self._engine = WatchedEngine
+
+    @hookimpl
+    def dcsdk_engines(self) -> list[type[AssociationEngine]]:
+        return [self._engine]
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes that left on every media path there ever was."""
+        return sum(item.stats()["path"]["bytes_sent"] for item in self.associations)
+
+    @property
+    def application_bytes_sent(self) -> int:
+        """Bytes of channel messages that left: 0 as long as only handshakes ran."""
+        return sum(item.stats().get("sctp", {}).get("bytes_sent", 0) for item in self.associations)
+
+
+@dataclass
+class Ue:
+    """A client, its media and what it told."""
+
+    client: Client
+    media: WatchedMedia
+    events: list[Event] = field(default_factory=list)
+
+    async def next_call(self) -> IncomingCall:
+        """The next call that comes in."""
+        return await anext(self.client.incoming())
+
+    def told(self, kind: type[Any]) -> list[Any]:
+        """The events of one kind, so far."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@asynccontextmanager
+async def a_call(
+    alice: Ue, bob: Ue, media: Sequence[DataChannels] = (DataChannels(),)
+) -> AsyncIterator[tuple[Session, Session]]:
+    """A call from alice to bob that is up; both sides hang up at the end."""
+    target = bob.client.config.public_identity
+    calling = asyncio.create_task(alice.client.call(target, media))
+    answered = await (await bob.next_call()).accept()
+    async with await calling as session, answered:
+        yield session, answered
+
+
+async def next_request(session: Session) -> ChannelRequest:
+    """The next channel the other side asks for."""
+    return await anext(session.incoming())
+
+
+async def a_channel(
+    opener: Session, other: Session, subprotocol: str = "", **options: Any
+) -> tuple[Any, Any]:
+    """A channel that one side opens and the other accepts: both ends of it."""
+    opening = asyncio.create_task(opener.open(subprotocol, **options))
+    accepted = await (await next_request(other)).accept()
+    return await opening, accepted
+
+
+async def talk(one: DataChannel, other: DataChannel) -> None:
+    """A message each way."""
+    await one.send("ping")
+    assert await other.receive() == "ping"
+    await other.send(b"pong")
+    assert await one.receive() == b"pong"
+
+
+# --- what was signalled -------------------------------------------------------------------------
+def messages(
+    network: Network, source: str, destination: str, summary: str = ""
+) -> Iterator[TraceEvent]:
+    """The messages of the trace between two, whose summary begins so."""
+    for event in network.trace.events:
+        ends = (event.source, event.destination)
+        if ends == (source, destination) and event.summary.startswith(summary):
+            yield event
+
+
+def line_of(event: TraceEvent, index: int = 0) -> MediaDescription:
+    """One m-line of the SDP in a SIP message."""
+    return SessionDescription.parse(event.data.partition(b"\r\n\r\n")[2]).media[index]
+
+
+def headers_of(event: TraceEvent, name: str) -> list[str]:
+    """The values of one header of a SIP message, as written."""
+    head = event.data.partition(b"\r\n\r\n")[0].decode()
+    rows = [line.partition(":") for line in head.split("\r\n")[1:]]
+    return [value.strip() for key, _, value in rows if key.lower() == name.lower()]
