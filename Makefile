@@ -50,7 +50,7 @@ check: $(STAMP) ## ruff, mypy --strict, the import rules, and the docs with warn
 .PHONY: interop
 interop: $(STAMP) ## install real peers (needs root) and test against them
 	@bash tests/interop/setup.sh
-	@DCSDK_INTEROP_REQUIRED=1 $(PY) -m pytest -m interop tests/interop
+	@DCSDK_INTEROP_REQUIRED=1 $(PY) -m pytest -m interop
 
 .PHONY: bench
 bench: bench-setup ## compare with other stacks; prints ratios, writes JSON and a plot
