@@ -130,7 +130,8 @@ class TimelineReporter:
 
     def stop(self) -> None:
         """Leave the terminal as it was, whatever happened."""
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def result(self, result: DemoResult) -> None:
         """Show the end."""

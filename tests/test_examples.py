@@ -27,7 +27,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
     """Run ``dcsdk emulator`` on free ports; returns what it says when it is ready."""
     folder = tmp_path_factory.mktemp("emulator")
     config = folder / "network.toml"
-    config.write_text("tls_port = 0\n")
+    config.write_text("udp_port = 0\ntcp_port = 0\ntls_port = 0\n")
     command = ["-m", "dcsdk", "emulator", "--folder", str(folder), "--config", str(config)]
     with running(*command, folder=ROOT) as process:
         yield {**json.loads(read_line(process)), "folder": folder}
