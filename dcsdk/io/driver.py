@@ -29,6 +29,8 @@ class DtlsSctpDriver(DatagramReceiver):
         dtls: not yet started.
         sctp: not yet connected.
         on_events: gets the events of both machines, in order; it may call the machines.
+        quiet_s: when data came and then nothing for this time, the peer is asked for a sign of
+            life: who only receives would not notice otherwise that it is gone. ``None`` for never.
 
     Attributes:
         now: returns the time the machines run by, seconds.
@@ -42,12 +44,16 @@ class DtlsSctpDriver(DatagramReceiver):
         dtls: DtlsAssociation,
         sctp: SctpAssociation,
         on_events: Callable[[Sequence[DriverEvent | RawMessage]], None],
+        *,
+        quiet_s: float | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._dtls = dtls
         self._sctp = sctp
         self._on_events = on_events
+        self._quiet_s = quiet_s
+        self._quiet_at_s: float | None = None
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
         self.is_flush_due = self._is_settle_due = False
@@ -104,7 +110,7 @@ class DtlsSctpDriver(DatagramReceiver):
             if len(packets) == 1 and (events := self._sctp.poll_batch()):
                 # Most likely a request: its reader runs next, and the flush right after it sends
                 # what it answers together with the acknowledgement.
-                self._on_events(events)
+                self._hand_over(events, now)
                 self.request_flush()
                 return
         self._settle(now)
@@ -150,6 +156,9 @@ class DtlsSctpDriver(DatagramReceiver):
     def _timer_fired(self, now: float) -> None:
         self._dtls.handle_timer(now=now)
         self._sctp.handle_timer(now=now)
+        if self._quiet_at_s is not None and now >= self._quiet_at_s:
+            self._quiet_at_s = None
+            self._sctp.request_heartbeat(now=now)
         self._settle(now)
 
     # --- output -----------------------------------------------------------------------------------
@@ -160,7 +169,7 @@ class DtlsSctpDriver(DatagramReceiver):
         """
         self._is_settle_due = False
         while events := self._sctp.poll_batch():
-            self._on_events(events)
+            self._hand_over(events, now)
         self._take_dtls_events(now)
         self._transmit()
         self._take_dtls_events(now)
@@ -169,6 +178,11 @@ class DtlsSctpDriver(DatagramReceiver):
         if self.on_settled is not None:
             self.on_settled()
         self._timer.set(self._next_timer())
+
+    def _hand_over(self, events: Sequence[DriverEvent | RawMessage], now: float) -> None:
+        self._on_events(events)
+        if self._quiet_s is not None:
+            self._quiet_at_s = now + self._quiet_s
 
     def _take_dtls_events(self, now: float) -> None:
         while (event := self._dtls.poll_event()) is not None:
@@ -194,7 +208,9 @@ class DtlsSctpDriver(DatagramReceiver):
             send(*transmit)
 
     def _next_timer(self) -> float | None:
-        dtls, sctp = self._dtls.next_timer(), self._sctp.next_timer()
-        if dtls is None:
-            return sctp
-        return dtls if sctp is None else min(dtls, sctp)
+        sctp, others = self._sctp.next_timer(), (self._dtls.next_timer(), self._quiet_at_s)
+        earliest = sctp
+        for timer in others:
+            if timer is not None and (earliest is None or timer < earliest):
+                earliest = timer
+        return earliest

@@ -12,7 +12,7 @@ SEND_GRANT_BYTES = 64 << 10
 """What a channel may queue without looking at the common queue again."""
 
 MAX_MESSAGE_BYTES = 256 << 20
-"""Largest message we send, whatever the peer takes: it is held in memory whole."""
+"""Largest message, either way, whatever the peer takes: it is held in memory whole."""
 
 _DEAD_AFTER_RETRIES = 5
 
@@ -28,8 +28,10 @@ class EngineConfig:
         handshake_timeout_s: bound on DTLS and SCTP set-up together, seconds; covers a ``start``
             that nobody waits for.
         peer_timeout_s: with data under way and nothing heard from the peer, the association is
-            given up after at most this time, 6..3600 s. ``None`` leaves it to ``sctp``
+            given up after at most this time, 0.5..3600 s. ``None`` leaves it to ``sctp``
             (RFC 9260's own figures allow many minutes).
+        peer_quiet_s: who only receives asks the peer for a sign of life when data stopped for this
+            time, seconds; ``peer_timeout_s`` runs from there.
         max_queued_bytes: bytes one channel takes from ``send`` ahead of the network.
         max_channels: channels per association (limit D15).
         use_gso: send many datagrams with one call where the kernel can.
@@ -41,6 +43,7 @@ class EngineConfig:
     mtu: int = 1200
     handshake_timeout_s: float = 30.0
     peer_timeout_s: float | None = 12.0
+    peer_quiet_s: float = 2.0
     max_queued_bytes: int = 1 << 20
     max_channels: int = 64
     use_gso: bool = True
@@ -55,10 +58,11 @@ class EngineConfig:
         """
         if not 600 <= self.mtu <= 9000:
             raise ConfigError(f"mtu must be 600..9000 bytes, not {self.mtu}")
-        if self.peer_timeout_s is not None and not 6 <= self.peer_timeout_s <= 3600:
-            raise ConfigError(f"peer_timeout_s must be 6..3600 s, not {self.peer_timeout_s}")
-        if self.handshake_timeout_s <= 0:
-            raise ConfigError("handshake_timeout_s must be more than 0 seconds")
+        if self.peer_timeout_s is not None and not 0.5 <= self.peer_timeout_s <= 3600:
+            raise ConfigError(f"peer_timeout_s must be 0.5..3600 s, not {self.peer_timeout_s}")
+        for name in ("handshake_timeout_s", "peer_quiet_s"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be more than 0 seconds")
         if self.max_queued_bytes <= 0 or self.max_channels <= 0:
             raise ConfigError("max_queued_bytes and max_channels must be more than 0")
 
@@ -85,7 +89,14 @@ class EngineConfig:
             remote_port: the peer's.
             max_message_size: bytes we accept in one message, 0 for any size.
             remote_max_message_size: bytes the peer accepts, 0 for any size.
+
+        Raises:
+            ConfigError: ``max_message_size`` is more than we hold.
         """
+        if max_message_size > MAX_MESSAGE_BYTES:
+            raise ConfigError(f"a max-message-size above {MAX_MESSAGE_BYTES} cannot be held")
+        # Room for the largest message with the headers that count against the window.
+        window = max(self.sctp.receive_window, max_message_size * 9 // 8)
         mtu = (self.mtu - DTLS_RECORD_OVERHEAD) // 4 * 4
         # Each channel may be this much ahead of what it last knew of the common queue.
         slack = self.max_channels * SEND_GRANT_BYTES
@@ -95,7 +106,8 @@ class EngineConfig:
             local_port=local_port,
             remote_port=remote_port,
             max_message_size=max_message_size,
-            remote_max_message_size=remote_max_message_size,
+            remote_max_message_size=min(remote_max_message_size, MAX_MESSAGE_BYTES),
+            receive_window=window,
             mtu=mtu,
             max_mtu=mtu,
         )

@@ -124,7 +124,13 @@ class NativeAssociation(Association):
             mtu=config.mtu,
         )
         self._sctp = SctpAssociation(settings, entropy=os.urandom)
-        self._driver = DtlsSctpDriver(self._path, self._dtls, self._sctp, self._on_events)
+        self._driver = DtlsSctpDriver(
+            self._path,
+            self._dtls,
+            self._sctp,
+            self._on_events,
+            quiet_s=None if config.peer_timeout_s is None else config.peer_quiet_s,
+        )
         self._channels.connect(
             self._sctp,
             self._driver,

@@ -245,6 +245,15 @@ class SctpAssociation:
         else:
             self._events.append(ResetDone(ids, False))
 
+    def request_heartbeat(self, *, now: float) -> None:
+        """Ask the peer for a sign of life now (RFC 9260 11.1.8), for example when data stopped.
+
+        Without an answer the association ends like one whose data is not acknowledged.
+        """
+        self._now = now
+        if self.state is AssociationState.ESTABLISHED:
+            self._packets += self._lifecycle.seal.close_all(self._heartbeat.request(now))
+
     # --- input -----------------------------------------------------------------------------------
     def receive(self, packets: Sequence[bytes], *, now: float) -> None:
         """Take a batch of packets. Never raises for what is in them."""

@@ -115,6 +115,19 @@ class Heartbeat:
             groups += self._probe(now)
         return groups, is_missing
 
+    def request(self, now: float) -> list[bytes]:
+        """Return the chunk group of a heartbeat to send at once, none if one is on its way.
+
+        Args:
+            now: seconds.
+        """
+        if self.is_unanswered:
+            return []
+        self.is_unanswered = True
+        self._nonce = self._entropy(_NONCE_SIZE)
+        self._timer_s = now + self._round_trip.timeout_s
+        return [_heartbeat(self._nonce, now)]
+
     def acknowledged(self, value: bytes, now: float) -> bool:
         """Take the value of a HEARTBEAT ACK.
 

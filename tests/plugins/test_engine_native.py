@@ -290,6 +290,18 @@ async def test_the_peers_message_size_counts() -> None:
                 await channel.send(bytes(5001))
 
 
+async def test_a_message_of_many_megabytes_crosses() -> None:
+    size = 10 << 20
+    async with ends() as (client, server):
+        one, other = client.open(), server.open()
+        server.start(client, local_max_message_size=size)
+        client.start(server, remote_max_message_size=size)
+        message = sample(size)
+        sending = asyncio.get_running_loop().create_task(one.send(message))
+        assert await read(other, 1) == [message]
+        await sending
+
+
 @pytest.mark.clause("D9")
 async def test_a_message_larger_than_we_announced_costs_the_channel_only() -> None:
     async with ends() as (client, server):
@@ -600,10 +612,7 @@ async def test_a_peer_that_vanishes_in_mid_transfer_is_noticed_in_bounded_time()
     def change(datagram: bytes) -> list[bytes]:
         return [] if cut else [datagram]
 
-    config = EngineConfig(
-        peer_timeout_s=None,
-        sctp=SctpConfig(rto_initial_s=0.05, rto_min_s=0.05, rto_max_s=0.05, max_retrans=3),
-    )
+    config = EngineConfig(peer_timeout_s=0.6, peer_quiet_s=0.1)
     async with connected(change=change, config=config) as (client, server):
         one, _ = client.open(), server.open()
         reader = asyncio.get_running_loop().create_task(one.receive())
@@ -618,11 +627,39 @@ async def test_a_peer_that_vanishes_in_mid_transfer_is_noticed_in_bounded_time()
         await server.association.aclose(0.01)
 
 
+async def test_who_only_receives_notices_a_vanished_peer_too() -> None:
+    cut = False
+
+    def change(datagram: bytes) -> list[bytes]:
+        return [] if cut else [datagram]
+
+    config = EngineConfig(peer_timeout_s=0.6, peer_quiet_s=0.1)
+    async with connected(change=change, config=config) as (client, server):
+        one, other = client.open(), server.open()
+        await one.send(b"the first part")
+        assert await read(other, 1) == [b"the first part"]
+        cut = True
+        with pytest.raises(PeerUnreachable):
+            async with asyncio.timeout(TIMEOUT_S):
+                await other.receive()
+        await client.association.aclose(0.01)
+
+
+async def test_a_quiet_peer_that_is_alive_is_left_alone() -> None:
+    config = EngineConfig(peer_timeout_s=0.5, peer_quiet_s=0.01)
+    async with connected(config=config) as (client, server):
+        one, other = client.open(), server.open()
+        await one.send(b"x")
+        assert await read(other, 1) == [b"x"]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.7):
+                await other.receive()
+        await one.send(b"y")
+        assert await read(other, 1) == [b"y"]
+
+
 async def test_a_vanished_host_that_refuses_datagrams_is_noticed_too() -> None:
-    config = EngineConfig(
-        peer_timeout_s=None,
-        sctp=SctpConfig(rto_initial_s=0.05, rto_min_s=0.05, rto_max_s=0.05, max_retrans=3),
-    )
+    config = EngineConfig(peer_timeout_s=0.6, peer_quiet_s=0.1)
     async with connected(config=config) as (client, server):
         one = client.open()
         server.path.close()
