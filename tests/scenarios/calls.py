@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -91,16 +91,40 @@ class Ue:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+async def dial(
+    alice: Ue, bob: Ue, media: Sequence[DataChannels] = (DataChannels(),)
+) -> tuple[Session | BaseException, Session | BaseException | None]:
+    """Alice calls, bob accepts: what each of them got; bob nothing when no call reached him."""
+
+    async def answer() -> Session:
+        return await (await bob.next_call()).accept()
+
+    target = bob.client.config.public_identity
+    calling = asyncio.create_task(alice.client.call(target, media))
+    answering = asyncio.create_task(answer())
+    await asyncio.wait([calling, answering], return_when=asyncio.FIRST_COMPLETED)
+    if calling.done() and not list(bob.media.associations):
+        answering.cancel()
+    results = await asyncio.gather(calling, answering, return_exceptions=True)
+    mine, theirs = results
+    return mine, None if isinstance(theirs, asyncio.CancelledError) else theirs
+
+
 @asynccontextmanager
 async def a_call(
     alice: Ue, bob: Ue, media: Sequence[DataChannels] = (DataChannels(),)
 ) -> AsyncIterator[tuple[Session, Session]]:
     """A call from alice to bob that is up; both sides hang up at the end."""
-    target = bob.client.config.public_identity
-    calling = asyncio.create_task(alice.client.call(target, media))
-    answered = await (await bob.next_call()).accept()
-    async with await calling as session, answered:
-        yield session, answered
+    mine, theirs = await dial(alice, bob, media)
+    async with AsyncExitStack() as stack:
+        for end in (mine, theirs):
+            if isinstance(end, Session):
+                await stack.enter_async_context(end)
+        for end in (mine, theirs):
+            if isinstance(end, BaseException):
+                raise end
+        assert isinstance(mine, Session) and isinstance(theirs, Session)
+        yield mine, theirs
 
 
 async def next_request(session: Session) -> ChannelRequest:
