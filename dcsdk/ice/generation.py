@@ -31,6 +31,13 @@ from dcsdk.ice.transactions import Transactions
 _OPEN = (PairState.WAITING, PairState.IN_PROGRESS)
 
 
+COUNTERS = (
+    *("answers_unexpected", "answers_unsigned", "checks_received", "checks_refused"),
+    *("checks_sent", "consent_checks", "stun_malformed", "stun_unexpected"),
+)
+"""What is counted, from 0 on."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Shared:
     """What the generations of one agent have in common."""
@@ -42,7 +49,7 @@ class Shared:
     bases: dict[Address, Candidate] = field(default_factory=dict)
     transmits: deque[Transmit] = field(default_factory=deque)
     events: deque[IceEvent] = field(default_factory=deque)
-    counters: Counter[str] = field(default_factory=Counter)
+    counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTERS, 0)))
 
     def switch_role(self, *, is_controlling: bool) -> None:
         """Take the other role (RFC 8445 7.3.1.1)."""
