@@ -18,8 +18,8 @@ from dcsdk.security import Secret
 from dcsdk.sip.timers import SipTimers
 from tests.emulator.fake_control import FakeControl
 
-TIMERS = SipTimers(t1_s=0.02, t2_s=0.08, t4_s=0.1)
-"""Time-outs of 64*T1 take 1.3 s."""
+TIMERS = SipTimers(t1_s=0.05, t2_s=0.2, t4_s=0.2)
+"""Time-outs of 64*T1 take 3.2 s."""
 
 
 @dataclass
