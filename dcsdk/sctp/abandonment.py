@@ -8,6 +8,8 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 
 from dcsdk.sctp.chunks import (
     DATA_HEADER,
@@ -160,17 +162,19 @@ class Abandonment:
         most = (room - 8) // item_size
         highest: dict[tuple[int, bool], int] = {}
         reached = self._outstanding.cumulative
-        for end, stream_id, is_unordered, sequence in self._skipped:
+        for end, group in groupby(self._skipped, key=itemgetter(0)):
             if end > target:
                 break
-            if is_unordered and not self._is_interleaving:
-                reached = end
-                continue  # RFC 3758 3.5: unordered messages are not listed
-            key = (stream_id, is_unordered)
-            if key not in highest and len(highest) == most:
+            # Unordered DATA messages are not listed (RFC 3758 3.5).
+            listed = {
+                (stream_id, is_unordered): sequence
+                for _, stream_id, is_unordered, sequence in group
+                if self._is_interleaving or not is_unordered
+            }
+            if len(highest.keys() | listed.keys()) > most:
                 target = reached
                 break
-            highest[key] = sequence
+            highest |= listed
             reached = end
         if self._is_interleaving:
             return IForwardTsn(

@@ -272,14 +272,16 @@ class Outstanding:
             self._mark_lost(index)
 
     def lose_all(self, abandoned: TsnRanges) -> None:
-        """The retransmission timer expired: nothing that was not acknowledged for good is there.
+        """The retransmission timer expired: everything not acknowledged is lost.
 
-        Gap acknowledgements are forgotten as well, since a peer may take them back
-        (RFC 9260 6.2.1); what we abandoned stays so.
+        A peer may take gap acknowledgements back (RFC 9260 6.2.1). Then the packet right above the
+        cumulative TSN counts as acknowledged and is not; so all of them are forgotten. What we
+        abandoned stays so.
         """
-        self._acknowledged.clear()
-        for start, end in abandoned:
-            self._acknowledged.add(start, end)
+        if self.ends and self.is_acknowledged(0):
+            self._acknowledged.clear()
+            for start, end in abandoned:
+                self._acknowledged.add(start, end)
         self._resent.clear()
         self.in_flight = 0
         self.lost = [end for index, end in enumerate(self.ends) if not self.is_acknowledged(index)]

@@ -36,6 +36,7 @@ class Packetizer:
         initial_tsn: our first TSN.
         mtu: packet size, bytes, a multiple of 4.
         is_interleaving: write I-DATA.
+        open_limit: see the attribute.
         events: where ``SendBufferLow`` and ``MessageAbandoned`` go.
 
     Attributes:
@@ -44,6 +45,8 @@ class Packetizer:
         next_tsn: of the next new chunk; does not wrap.
         queued_bytes: of user data accepted and not yet sent.
         full: bytes of user data in a full packet.
+        open_limit: bytes of messages that may be sent in turns, fragment by fragment; more could
+            fill the peer's window with messages none of which is complete (RFC 8260 3).
         limits: most retransmissions and expiry of packets with limited reliability, by last TSN.
     """
 
@@ -52,12 +55,14 @@ class Packetizer:
         "_events",
         "_header_size",
         "_is_interleaving",
+        "_open_bytes",
         "_outstanding",
         "_pack_full",
         "_seal",
         "full",
         "limits",
         "next_tsn",
+        "open_limit",
         "queued_bytes",
         "scheduler",
         "streams",
@@ -71,6 +76,7 @@ class Packetizer:
         initial_tsn: int,
         mtu: int,
         is_interleaving: bool,
+        open_limit: int,
         events: deque[Event | RawMessage],
     ) -> None:
         self._outstanding = outstanding
@@ -83,6 +89,8 @@ class Packetizer:
         self.next_tsn = initial_tsn
         self.queued_bytes = 0
         self.limits: dict[int, Limit] = {}
+        self.open_limit = open_limit
+        self._open_bytes = 0  # of messages begun and not wholly written
         self.full = 0
         self.set_mtu(mtu)
 
@@ -124,6 +132,15 @@ class Packetizer:
             data, _, _, limit = stream.queue[0]
             if limit is not None and limit[1] <= now and not stream.offset:
                 self.discard_first(stream)
+            elif (
+                not stream.offset
+                and len(data) > full
+                and len(data) + self._open_bytes > self.open_limit
+                and scheduler.is_contended
+                and self._is_interleaving
+                and scheduler.park()
+            ):
+                continue
             elif len(data) - stream.offset > full and not lead:
                 self._write_full_packets(packets, stream, window - outstanding.in_flight)
             elif limit is None and not (stream.offset or lead or scheduler.is_contended):
@@ -184,6 +201,8 @@ class Packetizer:
         outstanding.totals += range(total + full, total + written + 1, full)
         outstanding.in_flight += written
         self.next_tsn = tsn + count
+        if not start:
+            self._open_bytes += len(data)
         stream.offset = stop
         stream.fragment += count
         self._left(stream, written)
@@ -297,6 +316,8 @@ class Packetizer:
             if flags & FLAG_END:
                 self._finish_message(stream, bool(is_unordered))
             else:
+                if not start:
+                    self._open_bytes += len(data)
                 stream.offset = start + take
                 stream.fragment += 1
             if not stream.queue:
@@ -340,7 +361,10 @@ class Packetizer:
 
     def _finish_message(self, stream: OutboundStream, is_unordered: bool) -> None:
         """The stream's first message is wholly written."""
-        stream.queue.popleft()
+        data = stream.queue.popleft()[0]
+        if stream.offset:
+            self._open_bytes -= len(data)
+            self.scheduler.unpark()
         stream.offset = stream.fragment = 0
         if not self._is_interleaving:
             if not is_unordered:

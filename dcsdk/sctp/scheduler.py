@@ -79,11 +79,12 @@ class OutboundStream:
 class Scheduler:
     """Keeps the streams that have something to send in the order of their virtual time."""
 
-    __slots__ = ("_clock", "_heap", "_order", "current")
+    __slots__ = ("_clock", "_heap", "_order", "_parked", "current")
 
     def __init__(self) -> None:
         self.current: OutboundStream | None = None
         self._heap: list[tuple[float, int, OutboundStream]] = []
+        self._parked: list[OutboundStream] = []
         self._clock = 0.0
         self._order = 0
 
@@ -129,6 +130,21 @@ class Scheduler:
         else:
             self.current = None
 
+    def park(self) -> bool:
+        """Leave the current stream out until :meth:`unpark`, if another one can send."""
+        stream = self.current
+        if stream is None or not self._heap:
+            return False
+        self._parked.append(stream)
+        self.current = heappop(self._heap)[2]
+        return True
+
+    def unpark(self) -> None:
+        """Take back all streams that were left out."""
+        parked, self._parked = self._parked, []
+        for stream in parked:
+            self.activate(stream)
+
     def remove(self, stream: OutboundStream) -> None:
         """Take a stream out wherever it is (reset, abandoned)."""
         if self.current is stream:
@@ -136,6 +152,7 @@ class Scheduler:
         elif stream.is_active:
             stream.is_active = False
             self._heap = sorted(item for item in self._heap if item[2] is not stream)
+            self._parked = [parked for parked in self._parked if parked is not stream]
 
     def _push(self, stream: OutboundStream) -> None:
         self._order += 1

@@ -121,6 +121,7 @@ class Sender:
             initial_tsn=initial_tsn,
             mtu=config.mtu,
             is_interleaving=abilities.is_interleaving,
+            open_limit=peer_window // 2,
             events=events,
         )
         self._abandonment = Abandonment(
@@ -206,6 +207,8 @@ class Sender:
         """Return how long a message is worth sending, if the peer lets us give it up."""
         if not self._abilities.is_partial_reliability:
             return None
+        if (max_retr or 0) < 0 or (max_time_ms or 0) < 0:
+            raise LocalProtocolError("max_retr and max_time_ms must not be negative")
         expires = NEVER if max_time_ms is None else now + max_time_ms / 1000
         return (-1 if max_retr is None else max_retr, expires)
 
@@ -230,11 +233,10 @@ class Sender:
         """
         outstanding = self.outstanding
         before = len(packets)
+        if outstanding.lost:
+            self._resend(packets, self.congestion.window, now)
         if self._is_forward_wanted:
             lead += self._forward_tsn(now)
-        window = self.congestion.window
-        if outstanding.lost:
-            self._resend(packets, window, now)
         if self.packetizer.scheduler.current is not None and not outstanding.lost:
             self._decay_when_idle(now)
             window = min(
@@ -245,7 +247,7 @@ class Sender:
             )
             room = self.peer_window - self.packetizer.full + 1
             if room < window:
-                self._is_probing_window = not outstanding.in_flight and room <= 0
+                self._is_probing_window |= room <= 0 and not outstanding.in_flight
                 window = room
             self.packetizer.write(packets, lead, window, now)
             lead = b""
@@ -424,13 +426,13 @@ class Sender:
             self._probe(now)
             return False
         outstanding = self.outstanding
-        self.timeout_count += 1
         self._round_trip.back_off()
-        if not self._is_probing_window:
-            self.congestion.on_timeout(now=now)
         outstanding.lose_all(self._abandonment.ranges)
         self._episode_losses, self._episode_spurious = len(outstanding.lost), 0
-        self.loss_count += len(outstanding.lost)
+        if not self._is_probing_window:
+            self.timeout_count += 1
+            self.loss_count += len(outstanding.lost)
+            self.congestion.on_timeout(now=now)
         self._recovery_end = self.packetizer.next_tsn - 1
         self._is_after_timeout = True
         self._reorder_timer_s = None

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
+from dcsdk.sctp.chunks import Chunk, decode_chunk
 from dcsdk.sctp.events import Event, MessageReceived
+from dcsdk.sctp.packet import Seal, iterate_chunks
 
 MAX_STEPS = 200_000
 """Rounds after which a run counts as stuck."""
@@ -69,6 +71,16 @@ class Peer:
         self.is_reading = True
         self.unread: list[MessageReceived] = []
         self.sent_packets: list[bytes] = []
+        self.tag = 0
+
+    def sent_chunks(self, kind: int | None = None) -> list[Chunk]:
+        """Decode the chunks this peer sent since the list was cleared, of one type or all."""
+        chunks = [
+            (raw[0], decode_chunk(*raw))
+            for packet in self.sent_packets
+            for raw in iterate_chunks(packet)
+        ]
+        return [chunk for type_, chunk in chunks if kind is None or type_ == kind]
 
     def drain_events(self) -> None:
         """Take what the association has to tell."""
@@ -187,6 +199,19 @@ class Network:
         """Return the one at the other end."""
         return self.right if peer is self.left else self.left
 
+    def forge(self, receiver: Peer, *chunks: Chunk | bytes, tag: int | None = None) -> None:
+        """Give a peer a packet as its other end would have sent it.
+
+        Args:
+            receiver: whom.
+            chunks: values, or encoded.
+            tag: verification tag; the right one if ``None``.
+        """
+        config = receiver.association.config
+        seal = Seal(config.remote_port, config.local_port, receiver.tag if tag is None else tag)
+        body = b"".join(c if isinstance(c, bytes) else c.encode() for c in chunks)
+        self.inject(receiver, seal.close(body))
+
     def inject(self, receiver: Peer, packet: bytes) -> None:
         """Give a packet to a peer at once, as if it came from the network."""
         receiver.association.receive([packet], now=self.now)
@@ -216,6 +241,8 @@ class Network:
 
     def _transmit(self, sender: Peer, packet: bytes) -> None:
         link, choose = sender.link, self.random.random
+        if tag := int.from_bytes(packet[4:8], "big"):
+            self.other(sender).tag = tag
         if self.on_packet is not None:
             changed = self.on_packet(sender, packet)
             if changed is None:
