@@ -59,7 +59,7 @@ class ChannelCarrier(Protocol):
         """What protects the association."""
 
     def queued_bytes(self, stream_id: int) -> int:
-        """Bytes of a stream that were accepted and are not acknowledged yet."""
+        """Bytes of a stream that were accepted and have not left yet."""
 
     def free_bytes(self) -> int:
         """Bytes the association takes now, over all channels."""
@@ -145,7 +145,7 @@ class DataChannel:
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes accepted by ``send`` that the peer has not acknowledged."""
+        """Bytes accepted by ``send`` that have not left yet."""
         if self._state is ChannelState.CLOSED:
             return 0
         return self._carrier.queued_bytes(self.stream_id)

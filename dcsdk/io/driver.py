@@ -150,7 +150,7 @@ class DtlsSctpDriver(DatagramReceiver):
     def _flush(self) -> None:
         self._flush_handle = None
         self.is_flush_due = False
-        if self._is_settle_due or self._sctp.total_queued_bytes:
+        if self._is_settle_due or self._sctp.total_queued_bytes or self.on_settled is not None:
             self._settle(self._loop.time())
 
     def _timer_fired(self, now: float) -> None:

@@ -140,7 +140,7 @@ class ChannelTable:
 
     # --- what channels ask for --------------------------------------------------------------------
     def queued_bytes(self, stream_id: int) -> int:
-        """Bytes of a stream that were accepted and are not acknowledged yet."""
+        """Bytes of a stream that were accepted and have not left yet."""
         return self._sctp.queued_bytes(stream_id) if self._sctp is not None else 0
 
     def free_bytes(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from dcsdk.channel import DataChannel
 from dcsdk.interfaces import (
@@ -158,3 +160,19 @@ async def establish(*them: End) -> None:
 def wrong_fingerprint() -> tuple[Fingerprint, ...]:
     """A fingerprint of nobody's certificate."""
     return (Certificate.generate().fingerprint,)
+
+
+def sample(size: int, seed: int = 0) -> bytes:
+    """Bytes that differ from message to message and repeat nowhere."""
+    return hashlib.shake_128(b"%d %d" % (size, seed)).digest(size)
+
+
+async def turn() -> None:
+    """Let the event loop go round once."""
+    await asyncio.sleep(0)
+
+
+async def read(channel: DataChannel, count: int) -> list[Any]:
+    """Take that many messages."""
+    async with asyncio.timeout(TIMEOUT_S):
+        return [await channel.receive() for _ in range(count)]
