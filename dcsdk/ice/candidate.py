@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self
 
 from aioice.candidate import candidate_foundation, candidate_priority
@@ -47,11 +48,18 @@ def canonical_address(host: str, port: int) -> Address | None:
     Returns:
         ``None`` when ``host`` is no IP address, or one of a zone, which means nothing elsewhere.
     """
+    read = _read_host(host)
+    return None if read is None else (read[1], port)
+
+
+@lru_cache(maxsize=1024)
+def _read_host(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str] | None:
+    """Read an address once: the few of a session are compared again and again."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return None if "%" in host else (str(address), port)
+    return None if "%" in host else (address, str(address))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,14 +134,14 @@ class Candidate:
         Raises:
             ConfigError: no address a peer could send to.
         """
-        known = canonical_address(*address)
-        if known is None or ipaddress.ip_address(known[0]).is_unspecified:
+        read = _read_host(address[0])
+        if read is None or read[0].is_unspecified:
             raise ConfigError(f"{address[0]!r} is no address a candidate can have")
         return cls(
-            foundation=candidate_foundation("host", "udp", known[0]),
+            foundation=candidate_foundation("host", "udp", read[1]),
             priority=candidate_priority(COMPONENT, "host", preference),
-            host=known[0],
-            port=known[1],
+            host=read[1],
+            port=address[1],
         )
 
     @classmethod
@@ -205,16 +213,16 @@ class Candidate:
 
     def is_usable(self, *, allow_loopback: bool) -> bool:
         """Tell whether checks can be sent there; a peer's other candidates are ignored."""
-        address = self.address
+        read = _read_host(self.host)
         if (
-            address is None
+            read is None
             or self.component != COMPONENT
             or self.transport.lower() != "udp"
             or self.type not in _TYPES
             or not self.port
         ):
             return False
-        ip = ipaddress.ip_address(address[0])
+        ip = read[0]
         if ip.is_unspecified or ip.is_multicast or getattr(ip, "ipv4_mapped", None) is not None:
             return False
         return allow_loopback or not ip.is_loopback
