@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
+
+from dcsdk.errors import RemoteProtocolError
+
+from .connecting import OFFER_ACTIVE, Way
+from .peer_kinds import Peer, PeerKind
 
 REQUIRED = os.environ.get("DCSDK_INTEROP_REQUIRED") == "1"
 """Set by ``make interop``, which has installed everything."""
@@ -32,3 +38,26 @@ def tshark() -> str:
     if path is None:
         missing("tshark", "run `make interop` as root")
     return path
+
+
+@pytest.fixture(scope="session")
+def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    """Run one kind of peer, given as parameter; each test makes connections of its own in it."""
+    kind: PeerKind = request.param
+    if kind.not_here is not None:
+        pytest.skip(kind.not_here)
+    program = kind.program()
+    if program is None:
+        missing(kind.name, kind.how)
+    with kind.start(program) as process:
+        yield Peer(kind=kind, process=process)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest, peer: Peer) -> Way:
+    """Return the way to connect; one that the peer gets wrong is an expected failure."""
+    chosen: Way = request.param
+    if chosen is OFFER_ACTIVE and not peer.kind.takes_setup_active:
+        reason = f"{peer.kind.name} answers a=setup:active with active"
+        request.applymarker(pytest.mark.xfail(raises=RemoteProtocolError, reason=reason))
+    return chosen

@@ -1,0 +1,143 @@
+"""Which real peers there are, how each is started, and what each cannot do."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .messages import LARGEST
+from .peer_process import PeerProcess
+
+PACKAGES = Path(__file__).parent.parent.parent / ".interop"
+"""What ``setup.sh`` installed that is no package of the system."""
+
+NODE_PACKAGES = PACKAGES / "node"
+LIBDATACHANNEL_PYTHON = PACKAGES / "libdatachannel" / "bin" / "python"
+CHROMIUM = "chromium"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerKind:
+    """One real peer.
+
+    Attributes:
+        name: of the stack.
+        script: of the peer, in the ``peers`` folder.
+        program: finds its interpreter; ``None`` when the peer is not installed.
+        how: the way to get it.
+        is_ice: it speaks ICE; else plain UDP.
+        largest_sent: bytes of the largest message it sends.
+        takes_setup_active: it answers ``a=setup:active`` with ``passive``.
+        sends_empty: an empty message leaves it; else it takes up a place in the order of the stream
+            and the rest waits for it for ever.
+        counts_octets: the lengths in its DCEP are of octets (RFC 8832 5.1), not of characters.
+        not_here: why this machine cannot have it, where that is nobody's fault.
+    """
+
+    name: str
+    script: str
+    program: Callable[[], str | None]
+    how: str = "run `make interop` as root"
+    is_ice: bool = True
+    largest_sent: int = LARGEST
+    takes_setup_active: bool = True
+    sends_empty: bool = True
+    counts_octets: bool = True
+    not_here: str | None = None
+
+    def start(self, program: str) -> PeerProcess:
+        """Start the peer.
+
+        Args:
+            program: what :attr:`program` found.
+        """
+        environment = {"DCSDK_INTEROP_NODE": str(NODE_PACKAGES)}
+        chromium = shutil.which(CHROMIUM)
+        if chromium is not None:
+            environment["DCSDK_INTEROP_CHROMIUM"] = chromium
+        return PeerProcess(program, self.script, environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peer:
+    """A real peer that runs."""
+
+    kind: PeerKind
+    process: PeerProcess
+
+
+def _node_package(name: str) -> Callable[[], str | None]:
+    def find() -> str | None:
+        is_there = (NODE_PACKAGES / "node_modules" / name).is_dir()
+        return shutil.which("node") if is_there else None
+
+    return find
+
+
+def _python_module(name: str) -> Callable[[], str | None]:
+    return lambda: sys.executable if importlib.util.find_spec(name) is not None else None
+
+
+def _chromium() -> str | None:
+    return _node_package("playwright-core")() if shutil.which(CHROMIUM) else None
+
+
+def _usrsctp() -> str | None:
+    return sys.executable if ctypes.util.find_library("usrsctp") else None
+
+
+def _libdatachannel() -> str | None:
+    return str(LIBDATACHANNEL_PYTHON) if LIBDATACHANNEL_PYTHON.exists() else None
+
+
+def _why_no_libdatachannel() -> str | None:
+    if _libdatachannel() is not None or sys.version_info >= (3, 12):
+        return None
+    found = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"libdatachannel-py is made for Python 3.12 or newer; this is {found}"
+
+
+AIORTC = PeerKind(
+    name="aiortc",
+    script="aiortc_ice.py",
+    program=_python_module("aiortc"),
+    how="pip install aiortc",
+    counts_octets=False,
+)
+NODE_DATACHANNEL = PeerKind(
+    name="node-datachannel",
+    script="node_datachannel.mjs",
+    program=_node_package("node-datachannel"),
+)
+WERIFT = PeerKind(
+    name="werift",
+    script="werift.mjs",
+    program=_node_package("werift"),
+    takes_setup_active=False,
+    sends_empty=False,
+)
+LIBDATACHANNEL = PeerKind(
+    name="libdatachannel-py",
+    script="libdatachannel_peer.py",
+    program=_libdatachannel,
+    not_here=_why_no_libdatachannel(),
+)
+CHROMIUM_PEER = PeerKind(
+    name="chromium",
+    script="chromium.mjs",
+    program=_chromium,
+    largest_sent=262_144,
+)
+USRSCTP = PeerKind(
+    name="usrsctp",
+    script="usrsctp_peer.py",
+    program=_usrsctp,
+    is_ice=False,
+)
+
+KINDS = (AIORTC, NODE_DATACHANNEL, WERIFT, LIBDATACHANNEL, CHROMIUM_PEER, USRSCTP)

@@ -1,0 +1,16 @@
+// werift: DTLS, SCTP and ICE in TypeScript alone.
+
+import { Agent } from './agent.mjs';
+import { require, serve } from './lines.mjs';
+import { connector } from './w3c.mjs';
+
+await serve(() => {
+  const { RTCPeerConnection } = require('werift');
+  const agent = new Agent(connector(RTCPeerConnection, {
+    iceAdditionalHostAddresses: ['127.0.0.1'],
+    iceInterfaceAddresses: { udp4: '127.0.0.1' },
+    iceUseIpv6: false,
+    maxMessageSize: 1 << 20,
+  }));
+  return command => agent.handle(command);
+});
