@@ -91,6 +91,11 @@ class IceAgent:
         return self._shared.is_controlling
 
     @property
+    def is_ended(self) -> bool:
+        """No pair will be found any more, unless ICE is restarted."""
+        return self._current.is_ended
+
+    @property
     def selected(self) -> PairSelected | None:
         """The pair that data goes over, ``None`` when there is none."""
         for generation in (self._current, self._previous):

@@ -202,6 +202,7 @@ class IcePath(DatagramPath):
 
     def restart(self) -> None:
         """Make new credentials for a new offer; data goes on over the old pair meanwhile."""
+        self._failure = None
         self._agent.restart()
         self._settle()
 
@@ -246,8 +247,13 @@ class IcePath(DatagramPath):
 
     @property
     def is_blocked(self) -> bool:
-        """No pair is selected, or its socket is full."""
-        return self._base is None or self._base.is_blocked
+        """No pair is selected yet, or its socket is full.
+
+        When there will be none, what is sent is lost, as it is for every peer that went away.
+        """
+        if self._base is None:
+            return self._failure is None
+        return self._base.is_blocked
 
     def attach(self, receiver: DatagramReceiver) -> None:
         """Say who takes DTLS."""
@@ -399,9 +405,11 @@ class IcePath(DatagramPath):
         if isinstance(event, PairSelected):
             self._use(event)
         elif isinstance(event, ConsentLost):
-            self._stop_using("the peer's consent to receive was lost")
+            self._stop_using()
+            if self._agent.is_ended:  # and no restart is under way
+                self._give_up("the peer's consent to receive was lost")
         elif isinstance(event, IceFailed) and self._selected is None:
-            self._stop_using(event.reason)
+            self._give_up(event.reason)
         if self.on_event is not None:
             self.on_event(event)
 
@@ -420,15 +428,19 @@ class IcePath(DatagramPath):
         self._deliver_early()
         self._writable()
 
-    def _stop_using(self, reason: str) -> None:
+    def _stop_using(self) -> None:
         """Send nothing any more, as long as there is no other pair (RFC 7675 5.1)."""
         self._selected = self._base = self._remote = self._source = None
+
+    def _give_up(self, reason: str) -> None:
+        """Tell everyone who waits for a pair that there will be none."""
         self._failure = reason
         self._counters["datagrams_lost"] += len(self._early_out)
         self._early_out.clear()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_exception(PeerUnreachable(reason))
+        self._writable()
 
     def _writable(self) -> None:
         for receiver in list(self._receivers.values()):

@@ -298,7 +298,7 @@ async def test_nothing_is_sent_after_consent_is_lost() -> None:
         assert one.stats()["ice_checks_sent"] > before
         sent = one.stats()["bytes_sent"]
         one.send(DTLS, 1)
-        assert one.is_blocked
+        assert not one.is_blocked  # who sends finds out by the silence
         assert one.selected is None
         assert one.stats()["datagrams_lost"] > 0
         assert one.stats()["bytes_sent"] == sent
@@ -310,6 +310,24 @@ async def test_nothing_is_sent_after_consent_is_lost() -> None:
             introduce(one, other)
             pair = await one.wait_selected(TIMEOUT_S)
             assert pair.remote == other.local_address
+
+
+@pytest.mark.clause("RFC 7675 5.1", "RFC 8445 9")
+async def test_consent_lost_during_a_restart_ends_nothing() -> None:
+    async with connected(configs=(QUICK, None)) as (one, _, other, _):
+        events = Events(one)
+        one.restart()
+        other.close()
+        await events.wait_for(ConsentLost)
+        assert one.is_blocked
+        one.send(DTLS + b"waits", 6)
+        other = IcePath.bind("127.0.0.1")
+        with closing(other):
+            sink = Sink()
+            other.attach(sink)
+            other.set_remote(one.local_address)
+            introduce(one, other)
+            assert await sink.wait_for(1) == [DTLS + b"waits"]
 
 
 @pytest.mark.clause("RFC 8863 4")
