@@ -69,9 +69,21 @@ class WatchedMedia:
         return sum(item.stats()["path"]["bytes_sent"] for item in self.associations)
 
     @property
-    def application_bytes_sent(self) -> int:
-        """Bytes of channel messages that left: 0 as long as only handshakes ran."""
-        return sum(item.stats().get("sctp", {}).get("bytes_sent", 0) for item in self.associations)
+    def packets_sent(self) -> int:
+        """SCTP packets that left inside DTLS: 0 as long as no peer was verified."""
+        return sum(item.stats().get("packets_sent", 0) for item in self.associations)
+
+
+class Events(list[Event]):
+    """What a client told, and a sign that there is more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = asyncio.Event()
+
+    def add(self, event: Event) -> None:
+        self.append(event)
+        self.arrived.set()
 
 
 @dataclass
@@ -80,7 +92,7 @@ class Ue:
 
     client: Client
     media: WatchedMedia
-    events: list[Event] = field(default_factory=list)
+    events: Events = field(default_factory=lambda: Events())
 
     async def next_call(self) -> IncomingCall:
         """The next call that comes in."""
@@ -89,6 +101,13 @@ class Ue:
     def told(self, kind: type[Any]) -> list[Any]:
         """The events of one kind, so far."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    async def will_be_told(self, kind: type[Any]) -> Any:
+        """The first event of a kind, waiting for it."""
+        while not self.told(kind):
+            self.events.arrived.clear()
+            await self.events.arrived.wait()
+        return self.told(kind)[0]
 
 
 async def dial(

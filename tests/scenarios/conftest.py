@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from dcsdk import Client, Event, Registry
+from dcsdk import Client, Registry
 from dcsdk.emulator import Network
 from dcsdk.sip.timers import PROFILES, SipTimers
-from tests.scenarios.calls import Ue, WatchedMedia
+from tests.scenarios.calls import Events, Ue, WatchedMedia
 
 MakeUe = Callable[..., Awaitable[Ue]]
 
@@ -34,10 +34,10 @@ async def make_ue(ims_network: Network) -> AsyncIterator[MakeUe]:
             name: str, *, register: bool = True, plugins: tuple[object, ...] = (), **overrides: Any
         ) -> Ue:
             media = WatchedMedia()
-            events: list[Event] = []
+            events = Events()
             config = ims_network.client_config(name, **{"engine": "watched", **overrides})
             registry = Registry.load(plugins=(media, *plugins))
-            client = Client(config, registry=registry, on_event=events.append)
+            client = Client(config, registry=registry, on_event=events.add)
             await stack.enter_async_context(client)
             if register:
                 await client.register()
