@@ -110,6 +110,13 @@ class NativeAssociation(Association):
         if self._parameters is not None:
             raise LocalProtocolError("the association was started before")
         self._parameters = parameters
+        try:
+            self._start(parameters)
+        except DcsdkError as exc:
+            self._end(exc)
+            raise
+
+    def _start(self, parameters: DtlsSctpParameters) -> None:
         config = self._config
         settings = config.sctp_for(
             local_port=parameters.local_sctp_port,
@@ -140,11 +147,7 @@ class NativeAssociation(Association):
         self._handshake_timer = self._loop.call_later(
             config.handshake_timeout_s, self._handshake_timed_out
         )
-        try:
-            self._driver.start(parameters.remote_address)
-        except DcsdkError as exc:
-            self._end(exc)
-            raise
+        self._driver.start(parameters.remote_address)
 
     async def wait_established(self, timeout_s: float) -> None:
         """Wait until DTLS is verified and SCTP is up.
@@ -263,7 +266,7 @@ class NativeAssociation(Association):
             case StreamsReset():
                 self._channels.streams_reset(event.stream_ids)
             case ResetDone():
-                self._channels.reset_done(event.stream_ids)
+                self._channels.reset_done(event.stream_ids, event.is_performed)
             case MessageRefused():
                 self._channels.message_refused(event.stream_id, event.size_bytes)
             case MessageAbandoned():

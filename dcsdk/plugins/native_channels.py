@@ -223,17 +223,27 @@ class ChannelTable:
             if channel is not None:
                 channel.remote_reset()
                 self._forget_if_done(channel)
-            elif stream_id not in self._known and len(self._early) < MAX_EARLY_STREAMS:
+            elif stream_id in self._early or (
+                stream_id not in self._known and len(self._early) < MAX_EARLY_STREAMS
+            ):
                 self._early.setdefault(stream_id, _EarlyStream()).is_reset = True
 
-    def reset_done(self, stream_ids: tuple[int, ...]) -> None:
-        """The peer confirmed the reset of our direction of these streams."""
+    def reset_done(self, stream_ids: tuple[int, ...], is_performed: bool) -> None:
+        """The peer answered the reset of our direction of these streams.
+
+        Args:
+            stream_ids: as asked for.
+            is_performed: ``False`` when it refused, or knows no resets; then the channels are
+                closed here, and their ids stay taken.
+        """
         for stream_id in stream_ids:
             self._resetting.discard(stream_id)
             channel = self.by_id.get(stream_id)
-            if channel is not None:
+            if channel is not None and is_performed:
                 channel.local_reset_done()
                 self._forget_if_done(channel)
+            elif channel is not None:
+                channel.end(None)
 
     def message_refused(self, stream_id: int, size: int) -> None:
         """The peer sent more than we announced; SCTP resets the stream (limit D9)."""

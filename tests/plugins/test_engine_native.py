@@ -119,6 +119,8 @@ async def test_no_usable_fingerprint_starts_nothing() -> None:
     async with ends() as (client, server):
         with pytest.raises(SecurityError, match="no fingerprint"):
             client.start(server, remote_fingerprints=())
+        assert isinstance(await client.association.wait_closed(), SecurityError)
+        assert client.path.stats()["bytes_sent"] == 0
 
 
 @pytest.mark.clause("RFC 8122 6.2")

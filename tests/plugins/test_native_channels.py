@@ -291,3 +291,59 @@ async def test_loss_and_corruption_change_nothing_but_the_time(loss: float) -> N
 
         results = await asyncio.gather(read(one, 20), read(other, 20), write(one), write(other))
         assert results[0] == results[1] == messages
+
+
+@pytest.mark.clause("RFC 8831 6.2")
+async def test_a_stream_beyond_what_the_peer_takes_has_no_channel() -> None:
+    few = EngineConfig(sctp=SctpConfig(inbound_streams=100, outbound_streams=100))
+    async with ends(config=few) as (client, server):
+        far, near = client.open(1000), client.open(99)
+        other = server.open(99)
+        server.start(client)
+        client.start(server)
+        await establish(client, server)
+        with pytest.raises(RemoteProtocolError, match="100 streams"):
+            await far.send(b"x")
+        await near.send(b"x")
+        assert await read(other, 1) == [b"x"]
+        with pytest.raises(LocalProtocolError, match="no stream"):
+            client.open(100)
+
+
+async def test_a_peer_that_refuses_to_reset_does_not_hold_up_closing() -> None:
+    async with connected() as (client, server):
+        one = client.open()
+        server.open()
+        closing = asyncio.get_running_loop().create_task(one.aclose(TIMEOUT_S))
+        await turn()
+        client.association._channels.reset_done((STREAM_ID,), False)
+        await closing
+        assert one.state is ChannelState.CLOSED
+
+
+async def test_an_id_used_again_by_the_peer_first_keeps_its_data_and_its_end() -> None:
+    async with connected() as (client, server):
+        one, other = client.open(), server.open()
+        await asyncio.gather(one.aclose(TIMEOUT_S), other.aclose(TIMEOUT_S))
+        marker, seen = client.open(5), server.open(5)
+        again = client.open()
+        await again.send(b"second life")
+        closing = asyncio.get_running_loop().create_task(again.aclose(TIMEOUT_S))
+        early = server.association._channels._early
+        while STREAM_ID not in early or not early[STREAM_ID].is_reset:
+            await marker.send(b"x")
+            await read(seen, 1)
+        assert [message async for message in server.open()] == [b"second life"]
+        await closing
+
+
+async def test_a_closed_association_takes_no_more_messages() -> None:
+    async with connected() as (client, server):
+        one = client.open()
+        sctp, driver = server.association._sctp, server.association._driver
+        assert sctp is not None
+        assert driver is not None
+        assert client.association._sctp is not None
+        client.association._sctp.shutdown(now=driver.now())
+        with pytest.raises(ChannelClosed, match="no more data"):
+            await one.send(b"late")
