@@ -126,7 +126,7 @@ async def test_a_missing_tls_id_is_taken_when_the_config_says_so(make_ue: MakeUe
 async def test_refused_lines_are_unsupported_by_the_peer_and_the_call_goes_on(
     make_ue: MakeUe,
 ) -> None:
-    alice, bob = await make_ue("alice"), await make_ue("bob", media_timeout_s=0.3)
+    alice, bob = await make_ue("alice"), await make_ue("bob", media_timeout_s=1.5)
     async with a_call(alice, bob) as (session, answered):
         with pytest.raises(UnsupportedByPeer):
             await session.bootstrap.applications()
@@ -529,7 +529,7 @@ async def test_491_to_a_reoffer_is_tried_again(
 @pytest.mark.clause("RFC 3261 14.1")
 @network_with("silence-reinvite")
 async def test_a_reoffer_nobody_answers_is_given_up_in_time(make_ue: MakeUe) -> None:
-    alice, bob = await make_ue("alice", call_timeout_s=0.3), await make_ue("bob")
+    alice, bob = await make_ue("alice", call_timeout_s=1.5), await make_ue("bob")
     async with a_call(alice, bob) as (session, _):
         with pytest.raises(OperationTimeout):
             await session.open(label="chat")

@@ -26,7 +26,7 @@ from dcsdk.plugins.engine_native import NativeEngine
 from tests.scenarios.calls import BOB, Ue, a_call, a_channel, network_with, talk
 from tests.scenarios.conftest import MakeUe
 
-SOON_S = 5.0
+SOON_S = 8.0
 """Bound of every wait here; an untouched client would take 12 s to give a peer up."""
 
 CHUNK = b"x" * 16_384
@@ -70,7 +70,7 @@ class Impatient:
 async def impatient_ue(make_ue: MakeUe, name: str) -> tuple[Ue, Impatient]:
     plugin = Impatient()
     ue = await make_ue(
-        name, plugins=(plugin,), engine="impatient", media_timeout_s=1.0, close_timeout_s=0.5
+        name, plugins=(plugin,), engine="impatient", media_timeout_s=3.0, close_timeout_s=0.5
     )
     return ue, plugin
 
