@@ -15,6 +15,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.plugins.app_http import HttpProtocol
 from dcsdk.plugins.app_lists import HtmlListProvider, JsonAListProvider
+from dcsdk.plugins.engine_aiortc import AiortcEngine
 from dcsdk.plugins.engine_native import NativeEngine
 from dcsdk.plugins.security_dtls_sctp import DtlsSctpBackend
 from dcsdk.plugins.signalling_sip import SipSignalling
@@ -34,8 +35,8 @@ def dcsdk_app_protocols() -> Iterable[type[AppProtocol]]:
 
 @hookimpl
 def dcsdk_engines() -> Iterable[type[AssociationEngine]]:
-    """The native engine."""
-    return [NativeEngine]
+    """The native engine, and aiortc's where that is installed."""
+    return [NativeEngine, AiortcEngine] if AiortcEngine.is_available() else [NativeEngine]
 
 
 @hookimpl
