@@ -39,8 +39,15 @@ class CongestionController(ABC):
         """
 
     @abstractmethod
-    def on_loss(self, *, now: float) -> None:
-        """Packets were lost; called once per window of data (RFC 9260 7.2.4)."""
+    def on_loss(self, *, now: float, backlog_bytes: int) -> None:
+        """Packets were lost; called once per window of data (RFC 9260 7.2.4).
+
+        Args:
+            now: seconds.
+            backlog_bytes: how much of the window waits in a queue of the network, judged by how
+                far the round trip is above its minimum. Next to nothing means that the loss was
+                hardly one of congestion.
+        """
 
     @abstractmethod
     def on_timeout(self, *, now: float) -> None:
@@ -97,7 +104,7 @@ class NewReno(CongestionController):
         if self.window > self._max_window:
             self.window = self._max_window
 
-    def on_loss(self, *, now: float) -> None:
+    def on_loss(self, *, now: float, backlog_bytes: int) -> None:
         """See the base class."""
         self._before = (self.window, self.slow_start_threshold)
         self.window = max(self.window // 2, MIN_WINDOW_PACKETS * self._packet_size)
@@ -123,18 +130,27 @@ class NewReno(CongestionController):
 
 
 class Cubic(CongestionController):
-    """CUBIC (RFC 9438): growth by time since the last loss, so long paths fill again quickly."""
+    """CUBIC (RFC 9438): growth by time since the last loss, so long paths fill again quickly.
+
+    A loss while no queue has built up, typical of radio links, is answered less sharply, as TCP
+    Veno does (Fu and Liew, 2003): it says little about congestion.
+    """
 
     SCALE = 0.4
     """C of RFC 9438 5, packets per second cubed."""
     DECREASE = 0.7
     """beta of RFC 9438 4.6."""
+    RANDOM_DECREASE = 0.85
+    """What takes its place after a loss without a queue (RFC 8511 uses it for early signals)."""
+    RANDOM_BACKLOG_PACKETS = 3
+    """Fewer packets in the queue than this count as no queue."""
 
     __slots__ = (
         "_before",
         "_credit",
         "_epoch_s",
         "_initial_window",
+        "_is_random",
         "_max_window",
         "_packet_size",
         "_peak",
@@ -155,6 +171,7 @@ class Cubic(CongestionController):
         self._reno = 0.0  # W_est, packets
         self._credit = 0.0  # growth below one byte
         self._initial_window = initial_window
+        self._is_random = False
         self._before: tuple[int, int, float] = (initial_window, max_window, 0.0)
 
     def on_acknowledged(
@@ -178,7 +195,9 @@ class Cubic(CongestionController):
         target = min(max(target, current), 1.5 * current)  # RFC 9438 4.2
         acknowledged = size_bytes / size
         # The Reno-friendly region (RFC 9438 4.3), with its alpha of 3(1-beta)/(1+beta).
-        alpha = 1.0 if self._reno >= self._peak else 3 * (1 - self.DECREASE) / (1 + self.DECREASE)
+        alpha = 3 * (1 - self.DECREASE) / (1 + self.DECREASE)
+        if self._is_random or self._reno >= self._peak:
+            alpha = 1.0
         self._reno += alpha * acknowledged / current
         grown = max(current + (target - current) * acknowledged / current, self._reno)
         self._credit += (grown - current) * size
@@ -186,14 +205,16 @@ class Cubic(CongestionController):
         self._credit -= whole
         self.window = min(self.window + whole, self._max_window)
 
-    def on_loss(self, *, now: float) -> None:
+    def on_loss(self, *, now: float, backlog_bytes: int) -> None:
         """See the base class."""
-        self._reduce()
+        self._is_random = backlog_bytes < self.RANDOM_BACKLOG_PACKETS * self._packet_size
+        self._reduce(self.RANDOM_DECREASE if self._is_random else self.DECREASE)
         self.window = self.slow_start_threshold
 
     def on_timeout(self, *, now: float) -> None:
         """See the base class."""
-        self._reduce()
+        self._is_random = False
+        self._reduce(self.DECREASE)
         self.window = self._packet_size
 
     def on_idle(self) -> None:
@@ -209,7 +230,7 @@ class Cubic(CongestionController):
         self._peak = peak
         self._epoch_s = None
 
-    def _reduce(self) -> None:
+    def _reduce(self, factor: float) -> None:
         self._before = (self.window, self.slow_start_threshold, self._peak)
         current = self.window / self._packet_size
         # Fast convergence (RFC 9438 4.7): leave room when the share shrinks.
@@ -217,7 +238,7 @@ class Cubic(CongestionController):
         self._epoch_s = None
         self._credit = 0.0
         least = MIN_WINDOW_PACKETS * self._packet_size
-        self.slow_start_threshold = max(int(self.window * self.DECREASE), least)
+        self.slow_start_threshold = max(int(self.window * factor), least)
 
 
 CONTROLLERS: dict[str, CongestionFactory] = {"newreno": NewReno, "cubic": Cubic}

@@ -401,8 +401,15 @@ class Sender:
                 self._recovery_end = self.packetizer.next_tsn - 1
                 self._is_after_timeout = False
                 self._episode_losses = self._episode_spurious = 0
-                self.congestion.on_loss(now=now)
+                self.congestion.on_loss(now=now, backlog_bytes=self._backlog_bytes())
             self._episode_losses += found
+
+    def _backlog_bytes(self) -> int:
+        """Guess how much of the window waits in queues: the round trip tells."""
+        round_trip = self._round_trip
+        if not round_trip.smoothed_s:
+            return 0
+        return int(self.congestion.window * (1 - round_trip.minimum_s / round_trip.smoothed_s))
 
     # --- timers ----------------------------------------------------------------------------------
     def next_timer(self) -> float | None:
