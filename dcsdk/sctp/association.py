@@ -348,10 +348,8 @@ class SctpAssociation:
         """The peer answered something that only it could."""
         self.error_count = 0
         self._heard_s = now
-
-    def want_sack(self) -> None:
-        """Have a SACK sent without delay."""
-        self._is_sack_due = True
+        if self.sender is not None:
+            self.sender.packetizer.set_mtu(self._heartbeat.mtu)
 
     def state_changed(self, now: float) -> None:
         """Follow the life cycle: what may be sent and taken depends on it."""

@@ -96,6 +96,8 @@ class Packetizer:
 
     def set_mtu(self, mtu: int) -> None:
         """Change the packet size, bytes; packets already written keep theirs."""
+        if self.full and mtu == self._capacity + COMMON_HEADER_SIZE:
+            return
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size
         form = "!BBHLQL" if self._is_interleaving else "!BBHLQ"
