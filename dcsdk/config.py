@@ -147,6 +147,8 @@ class ClientConfig:
         e2dce_tokens: send and read the experimental e2DCe tokens; nothing is standardised.
         allow_unprotected_signalling: trust fingerprints that came over unprotected SIP. Every
             report then says so.
+        ice: ``"off"`` for plain UDP, as DCMTSI clients without NAT do; ``"full"``; ``"lite"``. A
+            peer without ICE is talked to by plain UDP in any case (limit D7).
         accept_missing_tls_id: take peers without ``a=tls-id`` (WebRTC peers send none).
         certificates: one for the client's life, or one for each session.
         engine: name of the association engine plug-in.
@@ -179,6 +181,7 @@ class ClientConfig:
     allow_standalone_dc: bool = False
     e2dce_tokens: bool = False
     allow_unprotected_signalling: bool = False
+    ice: Literal["off", "full", "lite"] = "off"
     accept_missing_tls_id: bool = False
     certificates: Literal["per_client", "per_session"] = "per_client"
     engine: str = "native"

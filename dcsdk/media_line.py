@@ -17,12 +17,12 @@ from dcsdk.interfaces import (
     AssociationEngine,
     Attributes,
     ChannelParameters,
-    DatagramPath,
     MediaIntent,
     PendingOffer,
     SecurityBackend,
     SecurityContext,
 )
+from dcsdk.line_path import IceMode, LinePath
 from dcsdk.sdp.association import DtlsRole, decide_setup, dtls_role
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.data_channel import DataChannelLine, check_answer
@@ -55,12 +55,14 @@ class LineServices:
         engine_config: for the engine.
         backend: protects the line.
         context: what the backend may know; the line fills in the local address.
+        ice: what our side does about ICE.
     """
 
     engine: AssociationEngine
     engine_config: Any
     backend: SecurityBackend
     context: SecurityContext
+    ice: IceMode = "off"
 
 
 def channel_parameters(dcmap: Dcmap) -> ChannelParameters:
@@ -95,7 +97,7 @@ class MediaLine:
         role: LineRole,
         intent: MediaIntent,
         services: LineServices,
-        path: DatagramPath,
+        path: LinePath,
         association: Association,
         req_app: ReqApp | None = None,
     ) -> None:
@@ -105,7 +107,7 @@ class MediaLine:
         self.remote: DataChannelLine | None = None
         self._intent = intent
         self._backend = services.backend
-        self._context = dataclasses.replace(services.context, local_address=path.local_address)
+        self._context = dataclasses.replace(services.context, local_address=path.address)
         self._path = path
         self._association = association
         self._attributes: Attributes = ()
@@ -114,6 +116,7 @@ class MediaLine:
         self._pending: PendingOffer | None = None
         self._offered: MediaDescription | None = None
         self._agreement: Agreement | None = None
+        self._is_offerer = False
         self._is_closed = False
 
     @classmethod
@@ -126,9 +129,10 @@ class MediaLine:
         req_app: ReqApp | None = None,
     ) -> MediaLine:
         """Bind a path and put an association on it. Nothing is sent."""
-        path = await services.engine.bind_path(services.context.local_address[0])
+        host = services.context.local_address[0]
+        path = await LinePath.bind(services.engine, host, services.ice)
         association = services.engine.create(
-            path, services.context.certificate, services.engine_config
+            path.path, services.context.certificate, services.engine_config
         )
         return cls(
             role=role,
@@ -153,7 +157,7 @@ class MediaLine:
     @property
     def address(self) -> Address:
         """Our address in ``c=`` and ``m=``."""
-        return self._path.local_address
+        return self._path.address
 
     @property
     def channels(self) -> dict[int, DataChannel]:
@@ -167,6 +171,11 @@ class MediaLine:
             for stream_id, channel in self._channels.items()
             if channel.state in (ChannelState.CONNECTING, ChannelState.OPEN)
         }
+
+    @property
+    def session_attributes(self) -> Attributes:
+        """What the line adds before the first media line."""
+        return () if self._is_closed else self._path.session_attributes
 
     @property
     def is_agreed(self) -> bool:
@@ -193,6 +202,7 @@ class MediaLine:
         attributes = [
             (name, setup.value if name == "setup" else value) for name, value in self._attributes
         ]
+        attributes += self._path.attributes
         attributes += self._intent.attributes
         if self.req_app is not None:
             attributes.append((REQ_APP_ATTRIBUTE, self.req_app.raw))
@@ -218,6 +228,7 @@ class MediaLine:
         if not self._attributes:
             intent = dataclasses.replace(self._intent, dcmaps=tuple(new))
             self._pending = await self._backend.offer(intent, self._context)
+            self._is_offerer = True
             self._attributes = self._pending.attributes
         await self._open(new)
         self._offered = self.describe(Setup.ACTPASS, [*self._dcmaps.values(), *new])
@@ -249,6 +260,9 @@ class MediaLine:
         else:
             self._check_same_association(agreed.line, agreed.dtls_role)
         self.remote = agreed.line
+        self._path.take_description(
+            answer, session, agreed.line.address, is_offerer=self._is_offerer
+        )
         accepted = {dcmap.stream_id for dcmap in agreed.accepted}
         self._forget([dcmap for dcmap in new if dcmap.stream_id not in accepted])
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in new if dcmap.stream_id in accepted}
@@ -292,6 +306,7 @@ class MediaLine:
             setup = decide_setup(line.setup, in_force=in_force)
             self._check_same_association(line, dtls_role(line.setup, setup, is_offerer=False))
         self.remote = line
+        self._path.take_description(offer, session, line.address, is_offerer=self._is_offerer)
         await self._open(accepted)
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in accepted}
         offered = {dcmap.stream_id for dcmap in line.channels}

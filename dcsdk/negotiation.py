@@ -79,8 +79,14 @@ class Negotiation:
 
     def _session(self, media: Sequence[MediaDescription]) -> SessionDescription:
         self._origin = self._origin.bumped()
+        attributes = dict.fromkeys(
+            attribute for line in self.media_lines for attribute in line.session_attributes
+        )
         return SessionDescription.create(
-            origin=self._origin, connection=Connection.create(self._host), media=media
+            origin=self._origin,
+            connection=Connection.create(self._host),
+            attributes=attributes,
+            media=media,
         )
 
     # --- we offer --------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ class SessionServices:
             engine_config=self.engine_config,
             backend=self.registry.select_security(intent, self.backends),
             context=context,
+            ice=self.config.ice,
         )
         return await MediaLine.create(role=role, intent=intent, services=services, req_app=req_app)
 

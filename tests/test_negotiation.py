@@ -18,6 +18,7 @@ from dcsdk.errors import (
 from dcsdk.ims.profile import DEFAULT_PROFILE
 from dcsdk.interfaces import MediaIntent, SecurityContext
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.line_path import IceMode
 from dcsdk.media_line import LineRole, LineServices, MediaLine, RefusedLine
 from dcsdk.negotiation import Negotiation
 from dcsdk.plugins.engine_native import NativeEngine
@@ -35,7 +36,7 @@ FILE = Dcmap(stream_id=1001, subprotocol="http", label="file")
 class End:
     """One side: a negotiation and what makes its lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, ice: IceMode = "off") -> None:
         config = EngineConfig()
         self.services = LineServices(
             engine=NativeEngine(config),
@@ -49,6 +50,7 @@ class End:
                 policy=DEFAULT_PROFILE.line_policy(),
                 profile=DEFAULT_PROFILE,
             ),
+            ice=ice,
         )
         self.negotiation = Negotiation(
             host="127.0.0.1", session_id=1, policy=DEFAULT_PROFILE.line_policy()
@@ -119,6 +121,52 @@ async def test_a_line_and_its_channels_come_up_between_two_ends(ends: tuple[End,
     await talk(line.channels[1000], bob.made[0].channels[1000])
     assert line.report.suite == bob.made[0].report.suite != ""
     assert line.report.peer_fingerprint == bob.made[0].report.local_fingerprint
+
+
+@pytest.mark.clause("D7", "RFC 8445 6.1.1", "RFC 8839 4.2")
+@pytest.mark.parametrize(
+    ("ours", "theirs", "runs_ice"),
+    [
+        ("full", "full", True),
+        ("full", "lite", True),
+        ("lite", "full", True),
+        ("lite", "lite", False),
+        ("full", "off", False),
+        ("off", "full", False),
+    ],
+)
+async def test_ice_runs_where_both_ends_speak_it_and_plain_udp_elsewhere(
+    ours: IceMode, theirs: IceMode, runs_ice: bool
+) -> None:
+    alice, bob = End(ours), End(theirs)
+    try:
+        line = await alice.line()
+        await exchange(alice, bob, {line: [CHAT]})
+        await talk(line.channels[1000], bob.made[0].channels[1000])
+        await exchange(alice, bob, {line: [FILE]})
+        await talk(line.channels[1001], bob.made[0].channels[1001])
+        path = line.association.stats()["path"]
+        used = any(count for name, count in path.items() if name.startswith("ice_"))
+        assert used is runs_ice, path
+    finally:
+        for end in (alice, bob):
+            for made in end.made:
+                await made.close()
+
+
+@pytest.mark.clause("RFC 8839 5.4")
+async def test_a_malformed_ice_attribute_in_an_answer_is_refused() -> None:
+    alice, bob = End("full"), End("full")
+    try:
+        line = await alice.line()
+        changes = {line: [CHAT]}
+        answer = await bob.answer(await alice.negotiation.offer(changes))
+        with pytest.raises(RemoteProtocolError, match="ice"):
+            await alice.negotiation.take_answer(spoil_answer(answer, "ice-pwd", None), changes)
+    finally:
+        for end in (alice, bob):
+            for made in end.made:
+                await made.close()
 
 
 @pytest.mark.clause("RFC 8864 6.3", "RFC 8842 5.5")

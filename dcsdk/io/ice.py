@@ -85,6 +85,7 @@ class IcePath(DatagramPath):
         self._base: LocalBase | None = None
         self._remote: Address | None = None
         self._source: Source | None = None
+        self._without_ice: Address | None = None
         self._failure: str | None = None
         self._is_open = False
         self._is_closed = False
@@ -205,6 +206,24 @@ class IcePath(DatagramPath):
         self._failure = None
         self._agent.restart()
         self._settle()
+
+    def use_without_ice(self, address: Address) -> None:
+        """Talk plain UDP between the default addresses, as the peer does not speak ICE.
+
+        Args:
+            address: the peer's, of its ``c=`` and ``m=`` lines.
+
+        Raises:
+            TransportError: the path is closed, or has no local address.
+        """
+        if self._is_closed or self._default is None:
+            raise TransportError("the path is closed, or has no local address")
+        self._without_ice = self._remote = canonical(address)
+        self._base = self._bases[self._default]
+        early, self._early_out = self._early_out, []
+        for data, segment_size in early:
+            self._base.send(data, segment_size, self._remote)
+        self._writable()
 
     async def wait_selected(self, timeout_s: float) -> PairSelected:
         """Wait for a pair that data can go over.
@@ -354,7 +373,7 @@ class IcePath(DatagramPath):
                 for start in range(0, len(run), size):
                     self._agent.receive(run[start : start + size], local, remote, now=now)
                     self._settle()
-            elif kind is PacketKind.UNKNOWN or not self._agent.is_validated(local, remote):
+            elif kind is PacketKind.UNKNOWN or not self._is_trusted(local, remote):
                 self._counters["datagrams_unknown"] += -(-len(run) // size)
             elif self._base is not None and self._is_open:
                 receiver = self._receivers.get(kind)
@@ -364,6 +383,10 @@ class IcePath(DatagramPath):
                 self._early_in.append((run, size))
             else:
                 self._counters["early_dropped"] += -(-len(run) // size)
+
+    def _is_trusted(self, local: Address, remote: Address) -> bool:
+        """The peer's signature came this way, or there is no ICE and this is its address."""
+        return remote == self._without_ice or self._agent.is_validated(local, remote)
 
     def _learn(self, source: Source) -> Address:
         if len(self._known) >= MAX_KNOWN_SOURCES:
