@@ -73,7 +73,7 @@ def demo(
                     raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
         except OSError as exc:
             raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
-    view = None if as_json else TimelineReporter(Console(emoji=False))
+    view = None if as_json else TimelineReporter(Console())
     try:
         result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, sip_port))
     except ConfigError as exc:

@@ -203,6 +203,7 @@ class Demo:
         except DcsdkError as exc:
             if not received.done():
                 received.set_exception(exc)
+                received.exception()  # alice may have failed first, and nobody asks any more
 
     async def _take_file(self, session: Session, received: asyncio.Future[tuple[int, str]]) -> None:
         async for request in session.incoming():

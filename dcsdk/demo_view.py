@@ -64,10 +64,14 @@ class TimelineReporter:
     def note(self, text: str) -> None:
         """Show one line."""
         elapsed = time.monotonic() - self._started
-        self._console.print(f"[dim]{elapsed:7.3f}[/] {escape(text)}", highlight=False)
+        self._print(f"[dim]{elapsed:7.3f}[/] {escape(text)}")
 
     def _detail(self, text: str) -> None:
-        self._console.print(f"        {text}", highlight=False, soft_wrap=True)
+        self._print(f"        {text}", soft_wrap=True)
+
+    def _print(self, text: str, *, soft_wrap: bool = False) -> None:
+        """Print as it is: ``:AB:`` in a fingerprint is no emoji."""
+        self._console.print(text, highlight=False, emoji=False, soft_wrap=soft_wrap)
 
     def registered(self, identity: str, capabilities: Capabilities) -> None:
         """Show the capability table."""
@@ -143,6 +147,4 @@ class TimelineReporter:
             f"{result.bytes_moved} bytes in {result.transfer_seconds:.3f} s = "
             f"{result.mb_per_s:.1f} MB/s; everything took {result.seconds:.3f} s"
         )
-        self._console.print(
-            "[green bold]OK[/]" if result.is_ok else "[red bold]FAILED[/]", highlight=False
-        )
+        self._print("[green bold]OK[/]" if result.is_ok else "[red bold]FAILED[/]")

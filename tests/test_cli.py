@@ -1,189 +1,265 @@
-"""The ``dcsdk`` command: the demonstration, the emulator, and one line for what is wrong."""
+"""The ``dcsdk`` command: what it prints, and the status it ends with."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import logging
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from dcsdk import DcsdkError
+from dcsdk import CallRejected
 from dcsdk.cli import app
 from dcsdk.demo import Demo
-from tests.processes import ROOT, read_line, running
+from dcsdk.emulator.network_config import NetworkConfig
+from tests.processes import END_TIMEOUT_S, ROOT, read_line
 
-TIMEOUT_S = 100
-SMALL, LARGE = 1_000_000, 100_000_000
-FLAT_BYTES = 30_000_000
-"""How much more memory the large file may cost than the small one."""
+FILE_BYTES = 300_000
 
 
-def run(*arguments: str) -> Result:
-    """Run the command in this process."""
-    return CliRunner().invoke(app, list(arguments))
-
-
-def one_line(result: Result) -> str:
-    """Return the only line of what a refused command says."""
-    assert result.exit_code == 2
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("dcsdk: ")
-    return line
+@pytest.fixture(autouse=True)
+def quiet_logging() -> Iterator[None]:
+    """``--verbose`` configures logging for the whole process; take that back."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Path:
-    """A small file."""
-    path = tmp_path / "sample"
-    path.write_bytes(hashlib.shake_128(b"sample").digest(SMALL))
+def file(tmp_path: Path) -> Path:
+    """A file to move."""
+    path = tmp_path / "a file.bin"
+    path.write_bytes(bytes(range(256)) * (FILE_BYTES // 256 + 1))
     return path
 
 
-def test_demo_tells_what_happened_as_json(sample: Path) -> None:
-    result = run("demo", "--json", "--file", str(sample))
+def run(*arguments: str | Path) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def assert_one_line(result: Result, status: int, *words: str) -> None:
+    """The command failed, and said why in one line of its own."""
+    assert result.exit_code == status, result.output
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("dcsdk: ")
+    for word in words:
+        assert word in line
+
+
+# --- demo ----------------------------------------------------------------------------------------
+def test_demo_prints_one_object_with_everything_in_it(file: Path) -> None:
+    result = run("demo", "--file", file, "--json")
     assert result.exit_code == 0, result.output
     told: dict[str, Any] = json.loads(result.stdout)
-    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
     assert told["ok"] is True
-    assert told["sha256_sent"] == told["sha256_received"] == digest
-    assert told["bytes_moved"] == SMALL
-    assert told["seconds"] > told["transfer_seconds"] > 0
-    assert told["mb_per_s"] > 0
-    identities = [entry["identity"] for entry in told["registrations"]]
-    assert identities == ["sip:alice@ims.example", "sip:bob@ims.example"]
-    assert [entry["app_id"] for entry in told["applications"]] == ["file-drop", "whiteboard"]
+    assert told["bytes_moved"] == file.stat().st_size
+    assert told["sha256_sent"] == told["sha256_received"] != ""
+    assert told["seconds"] > told["transfer_seconds"] > 0 and told["mb_per_s"] > 0
+    assert {app["app_id"] for app in told["applications"]} == {"whiteboard", "file-drop"}
+    assert told["mini_app"]["bytes"] > 0
+    for registration in told["registrations"]:
+        assert registration["signalling"] == "tls"
+        media = registration["capabilities"]["media"]
+        assert [row["scope"] for row in media if row["agreed"]] == ["e2dce"]
+        assert registration["capabilities"]["data_channel"]["agreed"]
 
 
-@pytest.mark.clause("TS 33.328 7.2.X", "TS 24.186 9.3.3.2.1")
-def test_demo_claims_no_scope_that_the_network_denies(sample: Path) -> None:
-    told = json.loads(run("demo", "--json", "--file", str(sample)).stdout)
-    found = {
-        (entry["owner"], entry["role"]): (entry["scope"], entry["network_knows"])
-        for entry in told["streams"]
-    }
-    assert found == {
-        ("alice", "bootstrap"): ("e2dce", "e2dce"),
-        ("bob", "bootstrap"): ("e2dce", "e2dce"),
-        ("alice", "application"): ("network-decides", "e2e"),
-        ("bob", "application"): ("network-decides", "e2e"),
-    }
-    assert all(entry["version"] == "DTLSv1.2" and entry["suite"] for entry in told["streams"])
+def test_demo_tells_of_each_stream_what_it_claims_and_what_is_true(file: Path) -> None:
+    streams = json.loads(run("demo", "--file", file, "--json").stdout)["streams"]
+    assert [(item["owner"], item["role"]) for item in streams].count(("alice", "bootstrap")) == 1
+    assert len(streams) == 4
+    for stream in streams:
+        is_bootstrap = stream["role"] == "bootstrap"
+        assert stream["scope"] == ("e2dce" if is_bootstrap else "network-decides")
+        assert stream["network_knows"] == ("e2dce" if is_bootstrap else "e2e")
+        assert stream["backend"] == "dtls_sctp" and stream["suite"].startswith("ECDHE")
+        assert stream["agrees_with_network"]
 
 
-def test_demo_tells_what_happened_to_a_reader(sample: Path) -> None:
-    result = run("demo", "--file", str(sample))
+def test_demo_shows_a_timeline_with_fingerprints_as_they_are(file: Path) -> None:
+    result = run("demo", "--file", file)
     assert result.exit_code == 0, result.output
-    digest = hashlib.sha256(sample.read_bytes()).hexdigest()
-    assert result.stdout.count(digest) == 2
-    for part in ("is registered over TLS", "a=fingerprint", "e2dce", "whiteboard", "OK"):
-        assert part in result.stdout
+    for text in (
+        "sip:alice@ims.example is registered over TLS",
+        "allow_standalone_dc",
+        "a=3ge2dce:requested",
+        "scope e2dce",
+        "the network knows: e2e",
+        "whiteboard: Whiteboard",
+        "sha256 received",
+        "equal",
+        "MB/s",
+    ):
+        assert text in result.stdout
+    fingerprints = [line for line in result.stdout.splitlines() if "a=fingerprint" in line]
+    assert fingerprints and all(line.isascii() for line in fingerprints)
+    assert result.stdout.splitlines()[-1] == "OK"
 
 
-def test_demo_moves_100_mb_with_flat_memory(tmp_path: Path) -> None:
-    peak = {}
-    for size in (SMALL, LARGE):
-        path = tmp_path / str(size)
-        block = os.urandom(SMALL)
-        with path.open("wb") as file:
-            for _ in range(size // SMALL):
-                file.write(block)
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith("COV")
-        }
-        command = [sys.executable, "-m", "dcsdk", "demo", "--json", "--file", str(path)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        with process:
-            assert process.stdout is not None
-            told = json.loads(process.stdout.read())
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0
-        assert told["bytes_moved"] == size
-        peak[size] = usage.ru_maxrss * 1024
-    assert peak[LARGE] - peak[SMALL] < FLAT_BYTES, peak
+def test_demo_writes_a_key_log_and_warns(file: Path, tmp_path: Path) -> None:
+    keylog = tmp_path / "keys.log"
+    assert run("demo", "--file", file, "--json", "--keylog", keylog).exit_code == 0
+    lines = keylog.read_text().splitlines()
+    assert sum(line.startswith("CLIENT_RANDOM ") for line in lines) >= 3
+    assert keylog.stat().st_mode & 0o077 == 0, "it is for its owner only"
 
 
-def test_demo_writes_the_secrets_it_is_asked_for(sample: Path, tmp_path: Path) -> None:
-    keylog = tmp_path / "keys"
-    result = run("demo", "--json", "--file", str(sample), "--keylog", str(keylog))
-    assert result.exit_code == 0, result.output
-    labels = {line.split()[0] for line in keylog.read_text().splitlines()}
-    assert {"CLIENT_RANDOM", "CLIENT_TRAFFIC_SECRET_0"} <= labels
-    assert keylog.stat().st_mode & 0o077 == 0
+def test_demo_logs_when_asked(file: Path) -> None:
+    result = run("--verbose", "demo", "--file", file, "--json")
+    assert result.exit_code == 0
+    assert logging.getLogger().handlers
 
 
-def test_verbose_demo_logs_no_password(sample: Path) -> None:
-    command = [sys.executable, "-m", "dcsdk", "--verbose", "demo", "--json", "--file", str(sample)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert done.returncode == 0, done.stderr
-    assert "dcsdk" in done.stderr
-    assert "secret" not in done.stderr
-
-
-@pytest.mark.parametrize("name", ["missing", "folder"])
-def test_file_that_cannot_be_read_is_one_line(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    assert "cannot read" in one_line(run("demo", "--file", str(tmp_path / name)))
-
-
-def test_empty_file_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "empty").touch()
-    assert "nothing to move" in one_line(run("demo", "--file", str(tmp_path / "empty")))
-
-
-def test_busy_port_is_one_line(sample: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        port = busy.getsockname()[1]
-        line = one_line(run("demo", "--file", str(sample), "--sip-port", str(port)))
-    assert str(port) in line
-
-
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_failed_demo_says_so_and_exits_1(
-    monkeypatch: pytest.MonkeyPatch, sample: Path, form: list[str]
+@pytest.mark.parametrize(
+    ("name", "says"), [("missing.bin", "No such file"), (".", "directory"), ("empty.bin", "empty")]
+)
+def test_a_file_that_cannot_be_sent_is_one_line_and_status_2(
+    tmp_path: Path, name: str, says: str
 ) -> None:
-    async def fail(self: Demo) -> None:
-        raise DcsdkError("the peer went away")
+    (tmp_path / "empty.bin").touch()
+    assert_one_line(run("demo", "--file", tmp_path / name), 2, says, str(tmp_path))
 
-    monkeypatch.setattr(Demo, "run", fail)
-    result = run("demo", "--file", str(sample), *form)
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    """A TCP port that somebody has."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_busy_port_is_one_line_and_status_2(file: Path, busy_port: int) -> None:
+    result = run("demo", "--file", file, "--sip-port", str(busy_port))
+    assert_one_line(result, 2, "tls_port", str(busy_port))
+
+
+def test_a_port_that_is_none_is_one_line_and_status_2(file: Path) -> None:
+    assert_one_line(run("demo", "--file", file, "--sip-port", "70000"), 2, "tls_port", "65535")
+
+
+def test_a_key_log_that_cannot_be_written_is_one_line_and_status_2(
+    file: Path, tmp_path: Path
+) -> None:
+    result = run("demo", "--file", file, "--keylog", tmp_path / "nowhere" / "keys.log")
+    assert_one_line(result, 2, "nowhere")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_demo_that_fails_says_why_and_ends_with_1(
+    file: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    refusing = NetworkConfig.demo(faults=("488",))
+    monkeypatch.setattr(NetworkConfig, "demo", lambda **_: refusing)
+    result = run("demo", "--file", file, *(["--json"] if as_json else []))
+    assert_one_line(result, 1, "the demonstration failed", "488")
+    if as_json:
+        told = json.loads(result.stdout)
+        assert told["ok"] is False and "488" in told["error"]
+
+
+def test_a_demo_whose_hashes_differ_ends_with_1(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_it = Demo.run
+
+    async def tamper(self: Demo) -> Any:
+        result = await run_it(self)
+        result.sha256_received = "0" * 64
+        return result
+
+    monkeypatch.setattr(Demo, "run", tamper)
+    result = run("demo", "--file", file)
     assert result.exit_code == 1
-    assert result.stderr == "dcsdk: the demonstration failed: the peer went away\n"
-    if form:
-        assert json.loads(result.stdout) == {"ok": False, "error": "the peer went away"}
+    assert "DIFFERENT" in result.stdout and result.stdout.splitlines()[-1] == "FAILED"
+    assert json.loads(run("demo", "--file", file, "--json").stdout)["ok"] is False
 
 
-@pytest.mark.parametrize("text", ["tls_prot = 0", "tls_port = 'x'", "tls_port ="])
-def test_emulator_refuses_a_bad_configuration_in_one_line(tmp_path: Path, text: str) -> None:
-    config = tmp_path / "network.toml"
-    config.write_text(text)
-    one_line(run("emulator", "--config", str(config)))
-
-
-def test_emulator_serves_until_ctrl_c(tmp_path: Path) -> None:
-    config = tmp_path / "network.toml"
-    config.write_text("udp_port = 0\ntcp_port = 0\ntls_port = 0\n")
-    command = ["-m", "dcsdk", "emulator", "--folder", str(tmp_path), "--config", str(config)]
-    with running(*command, folder=ROOT) as process:
-        ready = json.loads(read_line(process))
-        assert set(ready["ports"]) == {"udp", "tcp", "tls"}
-        assert Path(ready["ca_file"]).is_file()
-        with socket.create_connection((ready["host"], ready["ports"]["tls"]), timeout=5):
-            pass
-    assert process.returncode == 0
-
-
-def test_command_without_arguments_shows_help() -> None:
+def test_without_a_command_there_is_help() -> None:
     result = run()
-    assert "demo" in result.output
-    assert "emulator" in result.output
+    assert "demo" in result.output and "emulator" in result.output
+
+
+# --- emulator ------------------------------------------------------------------------------------
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration on free ports."""
+    path = tmp_path / "network.toml"
+    path.write_text("tls_port = 0\ntcp_port = 0\nudp_port = 0\n")
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_emulator_says_when_it_is_ready_and_ends_cleanly(
+    tmp_path: Path, config: Path, number: signal.Signals
+) -> None:
+    command = ["-m", "dcsdk", "emulator", "--config", str(config), "--folder", str(tmp_path / "f")]
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            ready = json.loads(read_line(process))
+            assert ready["ready"] is True
+            assert set(ready["ports"]) == {"tls", "tcp", "udp"} and all(ready["ports"].values())
+            assert Path(ready["ca_file"]).is_file()
+            assert set(ready["users"]) == {"alice", "bob"}
+            for user in ready["users"].values():
+                assert Path(user["config"]).stat().st_mode & 0o077 == 0
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=END_TIMEOUT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 0
+    assert output == "" and errors == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tls_prot = 1\n", "did you mean tls_port"),
+        ("tls_port = 'x'\n", "tls_port must be int"),
+        ("faults = ['E66']\n", "E6"),
+        ("[[subscribers]]\nname = 'x'\n", "password"),
+        ("not toml", "is not TOML"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_one_line_and_status_2(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(text)
+    assert_one_line(run("emulator", "--config", path), 2, says)
+
+
+def test_a_configuration_that_is_not_there_is_one_line_and_status_2(tmp_path: Path) -> None:
+    assert_one_line(run("emulator", "--config", tmp_path / "none.toml"), 2, "none.toml")
+
+
+def test_the_emulator_on_a_busy_port_is_one_line_and_status_2(
+    tmp_path: Path, busy_port: int
+) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(f"tls_port = {busy_port}\ntcp_port = 0\nudp_port = 0\n")
+    assert_one_line(run("emulator", "--config", path), 2, "tls_port", str(busy_port))
+
+
+def test_an_emulator_that_stops_by_an_error_ends_with_1(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: NetworkConfig) -> None:
+        raise CallRejected("something unforeseen")
+
+    monkeypatch.setattr("dcsdk.cli.serve", fail)
+    assert_one_line(run("emulator", "--config", config), 1, "something unforeseen")
