@@ -312,9 +312,6 @@ def test_fixtures_come_with_the_installed_package(pytester: pytest.Pytester) -> 
             assert not ims_network.hss.bindings("sip:bob@ims.example", now=0)
         """
     )
-    options = [
-        *("-p", "dcsdk.pytest_plugin", "-p", "no:cacheprovider"),
-        *("-o", "asyncio_default_fixture_loop_scope=function"),
-    ]
+    options = ["-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]
     result = pytester.runpytest_inprocess(*options)
     result.assert_outcomes(passed=1)
