@@ -91,12 +91,12 @@ class Packetizer:
         self.limits: dict[int, Limit] = {}
         self.open_limit = open_limit
         self._open_bytes = 0  # of messages begun and not wholly written
-        self.full = 0
+        self.full = self._capacity = 0
         self.set_mtu(mtu)
 
     def set_mtu(self, mtu: int) -> None:
         """Change the packet size, bytes; packets already written keep theirs."""
-        if self.full and mtu == self._capacity + COMMON_HEADER_SIZE:
+        if mtu - COMMON_HEADER_SIZE == self._capacity:
             return
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size

@@ -129,6 +129,7 @@ class Scheduler:
             self.current = heappop(self._heap)[2]
         else:
             self.current = None
+            self.unpark()
 
     def park(self) -> bool:
         """Leave the current stream out until :meth:`unpark`, if another one can send."""
