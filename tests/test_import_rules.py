@@ -21,8 +21,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"capabilities", "config", "events", "hookspecs", "interfaces"}),
     frozenset({"io"}),
     frozenset(
-        {"bootstrap", "call_media", "channel", "channel_request", "client", "emulator"}
-        | {"media_line", "negotiation", "plugins", "registry", "services", "session"}
+        {"bootstrap", "call_media", "channel", "channel_carrier", "channel_request", "client"}
+        | {"emulator", "media_line", "negotiation", "plugins", "registry", "services", "session"}
     ),
     frozenset({"cli", "demo", "demo_view", "pytest_plugin", "__main__"}),
 )
