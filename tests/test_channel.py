@@ -9,7 +9,6 @@ from dcsdk.channel import (
     CONSUMED_STEP_BYTES,
     PPID_BINARY,
     PPID_BINARY_EMPTY,
-    PPID_DCEP,
     PPID_STRING,
     PPID_STRING_EMPTY,
     ChannelState,
@@ -17,57 +16,11 @@ from dcsdk.channel import (
 )
 from dcsdk.errors import (
     ChannelClosed,
-    DcsdkError,
     LocalProtocolError,
     MessageTooLarge,
     OperationTimeout,
-    PeerUnreachable,
-    RemoteProtocolError,
 )
-from dcsdk.interfaces import ChannelParameters
-from dcsdk.security import SecurityReport, SecurityScope
-
-LIMIT = 1000
-MAX_MESSAGE = 600
-
-
-class Carrier:
-    """An association made of variables."""
-
-    def __init__(self) -> None:
-        self.report = SecurityReport(scope=SecurityScope.E2E, backend="test")
-        self.sent: list[tuple[int, bytes]] = []
-        self.queued = 0
-        self.free = 1 << 20
-        self.blocked: list[DataChannel] = []
-        self.read: list[tuple[int, int]] = []
-        self.resets: list[bool] = []
-
-    def submit(self, ppid: int, data: bytes) -> None:
-        self.sent.append((ppid, data))
-        self.queued += len(data)
-
-    def queued_bytes(self, stream_id: int) -> int:
-        return self.queued
-
-    def free_bytes(self) -> int:
-        return self.free
-
-    def wake_when_low(self, channel: DataChannel) -> None:
-        self.blocked.append(channel)
-
-    def consumed(self, stream_id: int, size: int, count: int) -> None:
-        self.read.append((size, count))
-
-    def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
-        self.resets.append(is_flushed)
-
-    def drain(self, left: int = 0) -> None:
-        """The network took everything but ``left`` bytes."""
-        self.queued = left
-        blocked, self.blocked = self.blocked, []
-        for channel in blocked:
-            channel.room_changed()
+from tests.channel_carrier import LIMIT, MAX_MESSAGE, Carrier, make, run_to_wait, turn
 
 
 @pytest.fixture
@@ -78,29 +31,6 @@ def carrier() -> Carrier:
 @pytest.fixture
 async def channel(carrier: Carrier) -> DataChannel:
     return make(carrier)
-
-
-def make(carrier: Carrier, *, is_open: bool = True, **parameters: Any) -> DataChannel:
-    channel = DataChannel(
-        carrier, ChannelParameters(**parameters), stream_id=7, max_queued_bytes=LIMIT
-    )
-    channel.limit(MAX_MESSAGE, 1 << 20)
-    if is_open:
-        channel.opened(carrier.submit)
-    return channel
-
-
-async def turn() -> None:
-    """Let every task run as far as it can."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-async def run_to_wait(work: Any) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work)
-    await turn()
-    assert not task.done()
-    return task
 
 
 # --- what is sent ---------------------------------------------------------------------------------
@@ -391,149 +321,3 @@ async def test_iteration_that_waits_ends_with_the_channel(channel: DataChannel) 
     await turn()
     channel.remote_reset()
     assert await task == [b"1"]
-
-
-# --- rules the peer breaks ------------------------------------------------------------------------
-@pytest.mark.clause("RFC 8831 8", "TS 24.371 8")
-@pytest.mark.parametrize(
-    ("ppid", "data"),
-    [
-        (PPID_STRING, b"\xff"),
-        (PPID_DCEP, b"\x03\x00"),
-        (52, b"partial"),
-        (54, b"partial"),
-        (55, b"unassigned"),
-        (0, b"none"),
-        (0xFFFFFFFF, b"far"),
-    ],
-    ids=["bad UTF-8", "DCEP", "52", "54", "55", "0", "max"],
-)
-async def test_a_broken_rule_closes_the_channel_only(
-    channel: DataChannel, carrier: Carrier, ppid: int, data: bytes
-) -> None:
-    channel.deliver(PPID_BINARY, b"before")
-    channel.deliver(ppid, data)
-    assert channel.state is ChannelState.CLOSED
-    assert carrier.resets == [False]
-    assert carrier.read == [(len(data), 1)]
-    assert await channel.receive() == b"before"
-    with pytest.raises(RemoteProtocolError):
-        await channel.receive()
-    with pytest.raises(RemoteProtocolError):
-        [message async for message in channel]
-    with pytest.raises(RemoteProtocolError):
-        await channel.send(b"x")
-    channel.deliver(PPID_BINARY, b"more")
-    channel.deliver(ppid, data)
-    assert carrier.resets == [False]
-    assert sum(size for size, _ in carrier.read) == len(b"before") + 2 * len(data) + len(b"more")
-
-
-# --- the end --------------------------------------------------------------------------------------
-@pytest.mark.clause("RFC 8831 6.7")
-async def test_closing_flushes_resets_and_waits_for_the_peer(
-    channel: DataChannel, carrier: Carrier
-) -> None:
-    await channel.send(b"last")
-    task = await run_to_wait(channel.aclose())
-    assert channel.state is ChannelState.CLOSING
-    assert carrier.resets == [True]
-    with pytest.raises(ChannelClosed):
-        await channel.send(b"late")
-    channel.local_reset_done()
-    await turn()
-    assert not task.done()
-    channel.remote_reset()
-    await task
-    assert channel.state is ChannelState.CLOSED
-    await channel.aclose()
-    channel.abort()
-    assert carrier.resets == [True]
-
-
-@pytest.mark.clause("RFC 8831 6.7")
-async def test_the_peers_reset_is_answered_with_ours(
-    channel: DataChannel, carrier: Carrier
-) -> None:
-    sender = None
-    await channel.send(bytes(600))
-    sender = await run_to_wait(channel.send(bytes(600)))
-    reader = await run_to_wait(channel.receive())
-    channel.remote_reset()
-    assert carrier.resets == [True]
-    for task in (sender, reader):
-        with pytest.raises(ChannelClosed):
-            await task
-    assert channel.state is ChannelState.CLOSING
-    channel.local_reset_done()
-    assert channel.state is ChannelState.CLOSED
-    assert channel.is_reset_both_ways
-    await channel.aclose()
-
-
-async def test_closing_is_bounded(channel: DataChannel, carrier: Carrier) -> None:
-    await channel.aclose(timeout_s=0.001)
-    assert channel.state is ChannelState.CLOSED
-    assert carrier.resets == [True, False]
-
-
-async def test_closing_gives_unread_messages_back_to_the_window(
-    channel: DataChannel, carrier: Carrier
-) -> None:
-    channel.deliver(PPID_BINARY, bytes(10))
-    channel.deliver(PPID_BINARY, bytes(20))
-    channel.abort()
-    assert carrier.read == [(30, 2)]
-    with pytest.raises(ChannelClosed, match="aborted"):
-        await channel.receive()
-    assert [message async for message in channel] == []
-
-
-async def test_a_channel_that_never_worked_is_closed_too(carrier: Carrier) -> None:
-    channel = make(carrier, is_open=False)
-    task = await run_to_wait(channel.send(b"x"))
-    channel.closing()
-    with pytest.raises(ChannelClosed):
-        await task
-    channel.closing()
-    channel.end(None)
-    await channel.aclose()
-
-
-async def test_a_lost_association_wakes_everybody_with_its_error(
-    channel: DataChannel, carrier: Carrier
-) -> None:
-    await channel.send(bytes(600))
-    error: DcsdkError = PeerUnreachable("gone", source="RFC 9260 8.1")
-    tasks = [
-        await run_to_wait(work)
-        for work in (channel.send(bytes(600)), channel.receive(), channel.__anext__())
-    ]
-    channel.end(error)
-    for task in tasks:
-        with pytest.raises(PeerUnreachable, match="gone") as caught:
-            await task
-        assert caught.value is not error
-        assert caught.value.__cause__ is error
-        assert caught.value.source == "RFC 9260 8.1"
-    with pytest.raises(PeerUnreachable):
-        await channel.send(b"x")
-    channel.end(None)
-    channel.remote_reset()
-    channel.room_changed()
-    channel.refused(RemoteProtocolError("late"))
-
-
-async def test_a_lost_association_wakes_who_closes(channel: DataChannel) -> None:
-    task = await run_to_wait(channel.aclose())
-    second = await run_to_wait(channel.aclose())
-    channel.end(PeerUnreachable("gone"))
-    await asyncio.gather(task, second)
-
-
-async def test_messages_that_came_before_the_loss_can_be_read(channel: DataChannel) -> None:
-    channel.deliver(PPID_BINARY, b"last")
-    channel.end(PeerUnreachable("gone"))
-    assert await channel.receive() == b"last"
-    with pytest.raises(PeerUnreachable):
-        await channel.receive()

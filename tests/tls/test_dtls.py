@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 
 import pytest
 from cryptography import x509
@@ -11,102 +10,21 @@ from OpenSSL import SSL
 from dcsdk.errors import (
     FingerprintMismatch,
     LocalProtocolError,
-    PeerUnreachable,
     SecurityError,
     TransportError,
 )
 from dcsdk.interfaces import DtlsRole
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
-from dcsdk.tls.context import CIPHERS, DtlsContext
+from dcsdk.tls.context import DtlsContext
 from dcsdk.tls.dtls import (
-    MAX_RESTARTS,
     DtlsAssociation,
-    DtlsClosed,
-    DtlsEvent,
     HandshakeDone,
     Transmit,
 )
 from dcsdk.tls.records import HEADER_LENGTH
 
-OURS, PEERS = Certificate.generate(), Certificate.generate()
-ROLES: list[DtlsRole] = ["client", "server"]
-
-
-class End:
-    """One end with everything it gave out."""
-
-    def __init__(
-        self,
-        role: DtlsRole,
-        *,
-        certificate: Certificate,
-        fingerprints: Sequence[Fingerprint],
-        context: DtlsContext | None = None,
-        mtu: int = 1200,
-    ) -> None:
-        context = context or DtlsContext(certificate)
-        self.machine = DtlsAssociation(context, role=role, fingerprints=fingerprints, mtu=mtu)
-        self.packets: list[bytes] = []
-        self.events: list[DtlsEvent] = []
-
-    def take(self) -> list[Transmit]:
-        while (event := self.machine.poll_event()) is not None:
-            self.events.append(event)
-        transmits = []
-        while (transmit := self.machine.poll_transmit()) is not None:
-            transmits.append(transmit)
-        return transmits
-
-    def give(self, batch: Sequence[tuple[bytes, int]]) -> None:
-        self.packets += self.machine.receive(batch, now=time.monotonic())
-
-    def send(self, packets: Sequence[bytes]) -> None:
-        start = 0
-        while start < len(packets):
-            start = self.machine.send(packets, start)
-
-    @property
-    def error(self) -> Exception | None:
-        (closed,) = [event for event in self.events if isinstance(event, DtlsClosed)]
-        return closed.error
-
-
-def pump(one: End, other: End) -> list[Transmit]:
-    """Carry datagrams until both are silent; return all of them."""
-    carried: list[Transmit] = []
-    while True:
-        first, second = one.take(), other.take()
-        if not first and not second:
-            return carried
-        carried += first + second
-        if first:
-            other.give(first)
-        if second:
-            one.give(second)
-
-
-def make_pair(mtu: int = 1200) -> tuple[End, End]:
-    client = End("client", certificate=OURS, fingerprints=[PEERS.fingerprint], mtu=mtu)
-    server = End("server", certificate=PEERS, fingerprints=[OURS.fingerprint], mtu=mtu)
-    server.machine.start(now=time.monotonic())
-    client.machine.start(now=time.monotonic())
-    return client, server
-
-
-@pytest.fixture
-def pair() -> tuple[End, End]:
-    client, server = make_pair()
-    pump(client, server)
-    assert client.machine.is_established
-    assert server.machine.is_established
-    return client, server
-
-
-def datagrams(transmits: Sequence[Transmit]) -> Iterator[bytes]:
-    for data, size in transmits:
-        for start in range(0, len(data), size):
-            yield data[start : start + size]
+from .ends import OURS, PEERS, ROLES, End, Plain, datagrams, make_pair, pump, shake
 
 
 # --- handshake ------------------------------------------------------------------------------------
@@ -185,48 +103,6 @@ def test_no_fingerprint_at_all_is_refused() -> None:
         DtlsAssociation(DtlsContext(OURS), role="client", fingerprints=[])
 
 
-class Plain:
-    """A bare OpenSSL end, for what our own machine would never do."""
-
-    def __init__(self, role: DtlsRole, *, ciphers: bytes = CIPHERS, version: int = 0xFEFD) -> None:
-        context = SSL.Context(SSL.DTLS_METHOD)
-        context.set_options(SSL.OP_NO_QUERY_MTU)
-        context.set_min_proto_version(version)
-        context.set_max_proto_version(version)
-        context.set_cipher_list(ciphers)
-        context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
-        if role == "server":
-            context.use_certificate(PEERS.x509)
-            context.use_privatekey(PEERS.key)
-        self.ssl = SSL.Connection(context)
-        self.ssl.set_ciphertext_mtu(1200)
-        (self.ssl.set_connect_state if role == "client" else self.ssl.set_accept_state)()
-        self.error: SSL.Error | None = None
-
-    def step(self, received: Sequence[bytes]) -> list[bytes]:
-        for datagram in received or [b""]:
-            if datagram:
-                self.ssl.bio_write(datagram)
-            try:
-                self.ssl.do_handshake()
-            except SSL.WantReadError:
-                continue
-            except SSL.Error as exc:
-                self.error = exc
-        try:
-            return [self.ssl.bio_read(65536)]
-        except SSL.WantReadError:
-            return []
-
-
-def shake(plain: Plain, end: End) -> None:
-    given: list[bytes] = []
-    for _ in range(8):
-        for datagram in plain.step(given):
-            end.give([(datagram, len(datagram))])
-        given = list(datagrams(end.take()))
-
-
 @pytest.mark.clause("RFC 8122 6.2", "RFC 8842 5.2")
 def test_a_client_without_a_certificate_is_refused() -> None:
     server = End("server", certificate=PEERS, fingerprints=[OURS.fingerprint])
@@ -259,122 +135,6 @@ def test_a_suite_outside_the_profile_is_refused(suite: bytes) -> None:
 def test_starting_twice_is_an_error(pair: tuple[End, End]) -> None:
     with pytest.raises(LocalProtocolError, match="started before"):
         pair[0].machine.start(now=0.0)
-
-
-# --- a bad network --------------------------------------------------------------------------------
-def test_a_timer_that_is_not_due_does_nothing() -> None:
-    client, _ = make_pair()
-    client.take()
-    due = client.machine.next_timer()
-    assert due is not None
-    client.machine.handle_timer(now=due - 0.5)
-    assert client.take() == []
-    assert client.machine.next_timer() == due
-
-
-def test_giving_up_the_handshake_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    client, _ = make_pair()
-    client.take()
-
-    def refuse(self: SSL.Connection) -> bool:
-        raise SSL.Error([("SSL routines", "", "read timeout expired")])
-
-    monkeypatch.setattr(SSL.Connection, "DTLSv1_handle_timeout", refuse)
-    due = client.machine.next_timer()
-    assert due is not None
-    client.machine.handle_timer(now=due)
-    client.take()
-    assert isinstance(client.error, PeerUnreachable)
-
-
-# --- hostile input --------------------------------------------------------------------------------
-@pytest.mark.clause("RFC 6347 4.1.2.7")
-@pytest.mark.parametrize(
-    "junk",
-    [
-        b"",
-        b"\x00" * 40,
-        b"\x16",
-        b"\x16\xfe\xfd" + bytes(20),
-        b"\x17\xfe\xfd\x00\x00" + bytes(6) + b"\x00\x05hello",
-        bytes(range(256)),
-    ],
-    ids=["empty", "stun-like", "one byte", "zeros", "plain data", "counting"],
-)
-@pytest.mark.parametrize("role", ROLES)
-def test_junk_before_the_handshake_changes_nothing(role: DtlsRole, junk: bytes) -> None:
-    client, server = make_pair()
-    target = client if role == "client" else server
-    target.give([(junk, max(1, len(junk)))])
-    pump(client, server)
-    assert client.machine.is_established
-    assert server.machine.is_established
-
-
-def test_a_nonsensical_first_flight_does_not_end_the_server() -> None:
-    client, server = make_pair()
-    body = b"\x63" + (20).to_bytes(3, "big") + bytes(2) + bytes(3) + (20).to_bytes(3, "big")
-    nonsense = b"\x16\xfe\xfd" + bytes(8) + (len(body) + 20).to_bytes(2, "big") + body + bytes(20)
-    for _ in range(MAX_RESTARTS):
-        server.give([(nonsense, len(nonsense))])
-    assert server.machine.records_dropped == MAX_RESTARTS
-    pump(client, server)
-    assert server.machine.is_established
-
-
-def test_nonsense_without_end_is_bounded() -> None:
-    _, server = make_pair()
-    body = b"\x63" + (20).to_bytes(3, "big") + bytes(2) + bytes(3) + (20).to_bytes(3, "big")
-    nonsense = b"\x16\xfe\xfd" + bytes(8) + (len(body) + 20).to_bytes(2, "big") + body + bytes(20)
-    for _ in range(MAX_RESTARTS + 1):
-        server.give([(nonsense, len(nonsense))])
-    server.take()
-    assert isinstance(server.error, SecurityError)
-    server.give([(nonsense, len(nonsense))])
-
-
-@pytest.mark.parametrize("flip", [0, 1, 2, 4, 10, 11, 12, 13, 40, -1])
-def test_a_corrupt_record_costs_only_itself(pair: tuple[End, End], flip: int) -> None:
-    client, server = pair
-    packets = [bytes([n]) * 100 for n in range(20)]
-    client.send(packets)
-    ((data, size),) = client.take()
-    damaged = bytearray(data)
-    start = 7 * size
-    damaged[start + flip if flip >= 0 else start + size - 1] ^= 0x41
-    server.give([(bytes(damaged), size)])
-    assert server.packets == packets[:7] + packets[8:]
-    assert server.machine.is_established
-    client.send([b"after"])
-    pump(client, server)
-    assert server.packets[-1] == b"after"
-
-
-@pytest.mark.clause("RFC 6347 4.1.2.6")
-def test_replayed_records_are_dropped(pair: tuple[End, End]) -> None:
-    client, server = pair
-    client.send([b"one", b"two", b"six"])
-    transmits = client.take()
-    for _ in range(3):
-        server.give(transmits)
-    assert server.packets == [b"one", b"two", b"six"]
-    assert server.machine.records_dropped > 0
-
-
-def test_plain_data_after_the_handshake_is_ignored(pair: tuple[End, End]) -> None:
-    _, server = pair
-    plain = b"\x17\xfe\xfd\x00\x00" + bytes(6) + b"\x00\x05hello"
-    server.give([(plain, len(plain)), (plain * 3, len(plain))])
-    assert server.packets == []
-    assert server.machine.is_established
-
-
-def test_an_unencrypted_alert_after_the_handshake_is_ignored(pair: tuple[End, End]) -> None:
-    _, server = pair
-    alert = b"\x15\xfe\xfd\x00\x00" + bytes(6) + b"\x00\x02\x02\x28"
-    server.give([(alert, len(alert))])
-    server.take()
-    assert server.machine.is_established
 
 
 # --- data -----------------------------------------------------------------------------------------
