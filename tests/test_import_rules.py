@@ -17,8 +17,6 @@ MAX_MODULE_LINES = 500
 # no layer is one of the parts; a folder must be named.
 PROTOCOLS = frozenset({"sip", "sdp", "ims", "sctp", "tls", "http", "ice"})
 PARTS = frozenset({"channel", "client", "emulator", "plugins", "registry", "session"})
-    {"channel", "client", "emulator", "negotiation", "plugins", "registry", "session"}
-)
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "security"}),
     PROTOCOLS,
