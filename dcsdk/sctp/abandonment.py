@@ -113,14 +113,17 @@ class Abandonment:
             if not tail[-1][0] & FLAG_END:
                 self._packetizer.cut_first(self._packetizer.streams[chunks[0][2]])
                 indexes.append(len(outstanding.packets) - 1)
-        last_tsn = outstanding.ends[max(indexes)]
-        for flags, _, stream_id, sequence in chunks:
-            insort(self._skipped, (last_tsn, stream_id, bool(flags & FLAG_UNORDERED), sequence))
+        for fragment in indexes:
+            end = outstanding.ends[fragment]
+            for flags, _, stream_id, sequence in chunks:
+                # Fragments of an interleaved message are skipped at different times, and the
+                # receiver must hear of the message each time.
+                insort(self._skipped, (end, stream_id, bool(flags & FLAG_UNORDERED), sequence))
+            self._packetizer.limits.pop(end, None)
+            self.ranges.add(*outstanding.abandon(fragment))
+        for _, _, stream_id, _ in chunks:
             self._events.append(MessageAbandoned(stream_id, True))
             self.count += 1
-        for fragment in indexes:
-            self._packetizer.limits.pop(outstanding.ends[fragment], None)
-            self.ranges.add(*outstanding.abandon(fragment))
 
     def _fragments(self, indexes: Iterable[int], like: ChunkView, until: int) -> list[int]:
         """Return the packets that hold more fragments of a message, up to its first or last."""

@@ -67,6 +67,7 @@ class InterleavedAssembler:
         "_max_size",
         "_messages",
         "_refuse",
+        "_skipped",
         "_streams",
         "cost",
         "flags",
@@ -80,6 +81,7 @@ class InterleavedAssembler:
         self._max_size = max_size
         self._refuse = refuse
         self._messages: dict[tuple[int, int], PartialMessage] = {}
+        self._skipped: dict[tuple[int, int], int] = {}  # highest id given up, by stream and U bit
         self._held = 0
         self._current: PartialMessage | None = None
         self.key = -1
@@ -116,6 +118,9 @@ class InterleavedAssembler:
     def _take_fragment(self, flags: int, key: int, number: int, data: bytes) -> None:
         self.suspend()
         identity = (key & _IDENTITY, flags & FLAG_UNORDERED)
+        skipped = self._skipped.get((key >> 48, flags & FLAG_UNORDERED))
+        if skipped is not None and _is_at_or_before(key & _MID_MASK, skipped):
+            return  # a late fragment of a message that was given up
         message = self._messages.get(identity)
         if message is None:
             message = self._messages[identity] = PartialMessage()
@@ -172,12 +177,16 @@ class InterleavedAssembler:
     def skip_message(self, stream_id: int, message_id: int, is_unordered: bool) -> None:
         """Drop the incomplete messages of a stream up to ``message_id`` (RFC 8260 2.3.1)."""
         self.suspend()
+        flag = FLAG_UNORDERED if is_unordered else 0
+        before = self._skipped.get((stream_id, flag))
+        if before is None or _is_at_or_before(before, message_id):
+            self._skipped[stream_id, flag] = message_id
         for identity in list(self._messages):
             key, unordered_flag = identity
             if (
                 key >> 48 == stream_id
-                and bool(unordered_flag) == is_unordered
-                and (message_id - key) & _MID_MASK <= _MID_MASK >> 1
+                and unordered_flag == flag
+                and _is_at_or_before(key & _MID_MASK, message_id)
             ):
                 self._drop(identity)
 
@@ -187,6 +196,9 @@ class InterleavedAssembler:
         for identity in list(self._messages):
             if not stream_ids or identity[0] >> 48 in stream_ids:
                 self._drop(identity)
+        for stream in list(self._skipped):
+            if not stream_ids or stream[0] in stream_ids:
+                del self._skipped[stream]
 
     def _drop(self, identity: tuple[int, int]) -> None:
         self._held -= self._messages.pop(identity).cost
@@ -203,3 +215,7 @@ class InterleavedAssembler:
         message.is_swallowed = True
         message.parts = [b""] * len(message.parts)
         message.later = dict.fromkeys(message.later, b"")
+
+
+def _is_at_or_before(message_id: int, other: int) -> bool:
+    return (other - message_id) & _MID_MASK <= _MID_MASK >> 1
