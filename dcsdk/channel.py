@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 from dcsdk.channel_carrier import ChannelCarrier as ChannelCarrier
@@ -66,6 +67,9 @@ class DataChannel:
 
     Source: RFC 8831 6, 8; RFC 8864.
     """
+
+    on_dcep: Callable[[bytes], None] | None = None
+    """Takes DCEP messages; ``None`` for a channel agreed in SDP, which has none."""
 
     def __init__(
         self,
@@ -260,6 +264,15 @@ class DataChannel:
             self._submit = submit
             self.room_changed()
 
+    def resubmit(self, submit: Submit) -> None:
+        """Queue messages in another way from now on.
+
+        Args:
+            submit: takes the messages of this channel.
+        """
+        if self._state is ChannelState.OPEN:
+            self._submit = submit
+
     def deliver(self, ppid: int, data: bytes) -> None:
         """Take one message from the association.
 
@@ -279,7 +292,11 @@ class DataChannel:
         elif ppid == PPID_STRING_EMPTY:
             message = ""
         elif ppid == PPID_DCEP:
-            self._refuse("a DCEP message on a channel agreed in SDP", len(data))
+            if self.on_dcep is None:
+                self._refuse("a DCEP message on a channel agreed in SDP", len(data))
+            else:
+                self._carrier.consumed(self.stream_id, len(data), 1)
+                self.on_dcep(data)
             return
         else:
             self._refuse(f"payload protocol identifier {ppid}", len(data))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from dcsdk.errors import LocalProtocolError
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
@@ -180,6 +181,16 @@ class Association(ABC):
         Raises:
             LocalProtocolError: the stream id is taken, or parameters exclude each other.
         """
+
+    def incoming_channels(self) -> AsyncIterator[Any]:
+        """Give the channels that the peer opens in band (RFC 8832), until the association ends.
+
+        What they carry before they are taken waits, and takes room in the receive window.
+
+        Raises:
+            LocalProtocolError: the engine knows no DCEP; see :attr:`EngineFlags.dcep`.
+        """
+        raise LocalProtocolError("this engine knows channels agreed in SDP only")
 
     @abstractmethod
     async def wait_closed(self) -> Exception | None:

@@ -34,6 +34,8 @@ class EngineConfig:
             time, seconds; ``peer_timeout_s`` runs from there.
         max_queued_bytes: bytes one channel takes from ``send`` ahead of the network.
         max_channels: channels per association (limit D15).
+        is_dcep_accepted: take channels that the peer opens in band (RFC 8832); else only those
+            agreed in SDP.
         use_gso: send many datagrams with one call where the kernel can.
         use_gro: receive many datagrams with one call where the kernel can.
         keylog: gets NSS key log lines, for example a ``dcsdk.io.keylog.KeyLog``.
@@ -46,6 +48,7 @@ class EngineConfig:
     peer_quiet_s: float = 2.0
     max_queued_bytes: int = 1 << 20
     max_channels: int = 64
+    is_dcep_accepted: bool = True
     use_gso: bool = True
     use_gro: bool = True
     keylog: Callable[[bytes], None] | None = None

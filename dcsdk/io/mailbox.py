@@ -22,9 +22,14 @@ class Mailbox(Generic[T]):
         self._is_closed = False
         self._changed = asyncio.Event()
 
+    @property
+    def is_full(self) -> bool:
+        """As many items wait as may; or it is closed."""
+        return self._is_closed or len(self._items) >= self._limit
+
     def put(self, item: T) -> bool:
         """Add an item; ``False`` when the box is full or closed."""
-        if self._is_closed or len(self._items) >= self._limit:
+        if self.is_full:
             return False
         self._items.append(item)
         self._changed.set()

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from dcsdk.channel import DataChannel, again
@@ -141,6 +141,7 @@ class NativeAssociation(Association):
         self._channels.connect(
             self._sctp,
             self._driver,
+            role=parameters.dtls_role,
             max_message_size=parameters.remote_max_message_size,
             send_limit=config.send_limit(parameters.remote_max_message_size),
         )
@@ -176,8 +177,11 @@ class NativeAssociation(Association):
         """
         if self._is_ended:
             raise self._ended_error()
-        role = None if self._parameters is None else self._parameters.dtls_role
-        return self._channels.open(parameters, role=role)
+        return self._channels.open(parameters)
+
+    def incoming_channels(self) -> AsyncIterator[DataChannel]:
+        """Give the channels that the peer opens by DCEP, each once, until the association ends."""
+        return self._channels.dcep.incoming
 
     async def wait_closed(self) -> Exception | None:
         """Wait for the end of the association; ``None`` when it was closed on purpose."""
@@ -212,6 +216,7 @@ class NativeAssociation(Association):
         counters: dict[str, Any] = {
             "channels": len(self._channels),
             "early_dropped": self._channels.early_dropped,
+            "dcep_refused": self._channels.dcep.refused,
             "messages_abandoned": self.messages_abandoned,
             "path": dict(self._path.stats()),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from dcsdk.channel import PPID_DCEP, ChannelState, DataChannel, Submit
 from dcsdk.errors import (
@@ -17,6 +17,7 @@ from dcsdk.errors import (
 from dcsdk.interfaces import ChannelParameters
 from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.plugins.native_dcep import Dcep, Role, encode_open
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.streams import MESSAGE_OVERHEAD
 from dcsdk.security import SecurityReport
@@ -49,6 +50,7 @@ class ChannelTable:
 
     Attributes:
         by_id: channels whose stream id is in use.
+        dcep: opens channels in band.
         early_dropped: messages thrown away because too much came without a channel.
     """
 
@@ -56,6 +58,7 @@ class ChannelTable:
         self.report = report
         self._config = config
         self.by_id: dict[int, DataChannel] = {}
+        self.dcep = Dcep(self, is_accepted=config.is_dcep_accepted, limit=config.max_channels)
         self._early: dict[int, _EarlyStream] = {}
         self._early_bytes = 0
         self._blocked: dict[int, DataChannel] = {}
@@ -78,6 +81,7 @@ class ChannelTable:
         sctp: SctpAssociation,
         driver: DtlsSctpDriver,
         *,
+        role: Role,
         max_message_size: int,
         send_limit: int,
     ) -> None:
@@ -86,57 +90,86 @@ class ChannelTable:
         Args:
             sctp: the machine.
             driver: what runs it.
+            role: ours in DTLS, which decides the parity of ids we choose (RFC 8832 6).
             max_message_size: bytes the peer accepts in one message, 0 for any size.
             send_limit: bytes the association queues over all channels.
         """
         self._sctp, self._driver = sctp, driver
+        self.dcep.role = role
         self._max_message_size, self._limit = max_message_size, send_limit
         for channel in self.by_id.values():
             channel.limit(max_message_size, send_limit)
 
-    def open(
-        self, parameters: ChannelParameters, *, role: Literal["client", "server"] | None
-    ) -> DataChannel:
+    def open(self, parameters: ChannelParameters) -> DataChannel:
         """Make a channel.
 
         Args:
             parameters: of the channel.
-            role: ours in DTLS, which decides the parity of ids we choose (RFC 8832 6).
 
         Raises:
             LocalProtocolError: the id is taken or out of range, there are too many channels, or
                 the parameters exclude each other.
         """
-        if not parameters.is_negotiated:
-            raise LocalProtocolError("this engine opens channels agreed in SDP only")
         if parameters.max_retr is not None and parameters.max_time_ms is not None:
             raise LocalProtocolError(
                 "max-retr and max-time exclude each other", source="RFC 8864 5.1"
             )
-        if len(self.by_id) >= self._config.max_channels:
-            raise LocalProtocolError(
-                f"the association has {self._config.max_channels} channels already"
-            )
+        opening = None if parameters.is_negotiated else encode_open(parameters)
         stream_id = parameters.stream_id
         if stream_id is None:
-            stream_id = self._free_id(role)
-        if not 0 <= stream_id <= min(MAX_STREAM_ID, self._streams - 1):
-            raise LocalProtocolError(f"there is no stream {stream_id}", source="RFC 8832 3")
-        if stream_id in self.by_id:
-            raise LocalProtocolError(f"stream {stream_id} is taken", source="RFC 8864 6.1")
-        channel = DataChannel(
-            self,
-            parameters,
-            stream_id=stream_id,
-            max_queued_bytes=self._config.max_queued_bytes,
-        )
-        channel.limit(self._max_message_size, self._limit)
-        self.by_id[stream_id] = channel
-        self._known.add(stream_id)
+            stream_id = self._free_id()
+        if opening is not None:
+            self.dcep.check(stream_id)
+            if stream_id in self._resetting or stream_id in self._early:
+                raise LocalProtocolError(f"stream {stream_id} is being reset", source="RFC 8832 6")
+        channel = self._make(stream_id, parameters)
+        if opening is not None:
+            self.dcep.expect(channel, opening)
         if self._is_established:
-            channel.opened(self._submit(channel))
-            self._hand_over_early(channel)
+            self._work(channel)
         return channel
+
+    # --- what DCEP asks for -----------------------------------------------------------------------
+    def adopt(self, stream_id: int, parameters: ChannelParameters) -> DataChannel:
+        """Make the channel that the peer opened, ready for use.
+
+        Raises:
+            LocalProtocolError: the id is out of range, or there are too many channels.
+        """
+        early = self._early.get(stream_id)
+        if early is not None and early.is_reset:
+            self._drop_early(stream_id)  # of an earlier use of the stream
+        channel = self._make(stream_id, parameters)
+        self._work(channel)
+        return channel
+
+    def send_control(self, channel: DataChannel, data: bytes) -> None:
+        """Send a DCEP message, ordered and reliable whatever the channel is (RFC 8832 6)."""
+        sctp, driver = self._sctp, self._driver
+        if sctp is None or driver is None:
+            return
+        try:
+            sctp.send(
+                channel.stream_id,
+                PPID_DCEP,
+                data,
+                priority=max(1, channel.priority),
+                now=driver.now(),
+            )
+        except ProtocolError as exc:
+            channel.refused(ChannelClosed(f"the channel cannot be opened: {exc}"))
+            return
+        driver.request_flush()
+
+    def refuse_stream(self, stream_id: int) -> None:
+        """Reset a stream that belongs to no channel."""
+        self._drop_early(stream_id)
+        self._known.add(stream_id)
+        self._answer_reset(stream_id)
+
+    def acknowledged(self, channel: DataChannel) -> None:
+        """From now on messages may leave without order, where the channel is so."""
+        channel.resubmit(self._submit(channel))
 
     # --- what channels ask for --------------------------------------------------------------------
     def queued_bytes(self, stream_id: int) -> int:
@@ -170,6 +203,7 @@ class ChannelTable:
         stream_id = channel.stream_id
         if not self._is_established or sctp is None or driver is None:
             self.by_id.pop(stream_id, None)
+            self.dcep.forget(stream_id)
             channel.end(None)
             return
         if not is_flushed:
@@ -198,15 +232,18 @@ class ChannelTable:
                     )
                 )
                 continue
-            channel.opened(self._submit(channel))
-            self._hand_over_early(channel)
+            self._work(channel)
 
     def early_message(self, stream_id: int, ppid: int, data: bytes) -> None:
-        """Keep a message on a stream that has no channel here yet."""
+        """Keep a message on a stream that has no channel here yet, or see it opened by DCEP."""
         size = len(data)
+        if ppid == PPID_DCEP:
+            self.consumed(stream_id, size, 1)
+            self.dcep.received(stream_id, data)
+            return
         early = self._early.get(stream_id)
         is_full = early is None and len(self._early) >= MAX_EARLY_STREAMS
-        if is_full or ppid == PPID_DCEP or self._early_bytes + size > MAX_EARLY_BYTES:
+        if is_full or self._early_bytes + size > MAX_EARLY_BYTES:
             self.early_dropped += 1
             self.consumed(stream_id, size, 1)
             self._answer_reset(stream_id)
@@ -221,6 +258,7 @@ class ChannelTable:
         for stream_id in stream_ids or tuple(self.by_id):
             channel = self.by_id.get(stream_id)
             if channel is not None:
+                self.dcep.was_refused(channel)
                 channel.remote_reset()
                 self._forget_if_done(channel)
             elif stream_id in self._early or (
@@ -272,17 +310,44 @@ class ChannelTable:
         if self._driver is not None:
             self._driver.on_settled = None
         self._sctp = self._driver = None
+        self.dcep.close()
         for channel in channels:
             channel.end(error)
 
     # --- inside -----------------------------------------------------------------------------------
+    def _make(self, stream_id: int, parameters: ChannelParameters) -> DataChannel:
+        if len(self.by_id) >= self._config.max_channels:
+            raise LocalProtocolError(
+                f"the association has {self._config.max_channels} channels already"
+            )
+        if not 0 <= stream_id <= min(MAX_STREAM_ID, self._streams - 1):
+            raise LocalProtocolError(f"there is no stream {stream_id}", source="RFC 8832 3")
+        if stream_id in self.by_id:
+            raise LocalProtocolError(f"stream {stream_id} is taken", source="RFC 8864 6.1")
+        channel = DataChannel(
+            self,
+            parameters,
+            stream_id=stream_id,
+            max_queued_bytes=self._config.max_queued_bytes,
+        )
+        channel.limit(self._max_message_size, self._limit)
+        self.by_id[stream_id] = channel
+        self._known.add(stream_id)
+        return channel
+
+    def _work(self, channel: DataChannel) -> None:
+        """Begin to use a channel on an association that is up."""
+        self.dcep.open(channel)
+        channel.opened(self._submit(channel))
+        self._hand_over_early(channel)
+
     def _submit(self, channel: DataChannel) -> Submit:
         """Make what queues the messages of one channel: the hot path of sending."""
         sctp, driver = self._sctp, self._driver
         if sctp is None or driver is None:
             raise ChannelClosed("the association is not started")
         options: dict[str, Any] = {}  # only what differs from the defaults of SCTP
-        if not channel.is_ordered:
+        if not channel.is_ordered and not self.dcep.is_unacknowledged(channel.stream_id):
             options["is_ordered"] = False
         if channel.max_retr is not None:
             options["max_retr"] = channel.max_retr
@@ -309,13 +374,14 @@ class ChannelTable:
 
         return submit
 
-    def _free_id(self, role: Literal["client", "server"] | None) -> int:
+    def _free_id(self) -> int:
+        role = self.dcep.role
         if role is None:
             raise LocalProtocolError(
                 "a stream id can be chosen only when the DTLS role is known", source="RFC 8832 6"
             )
         for stream_id in range(0 if role == "client" else 1, self._streams, 2):
-            if stream_id not in self.by_id and stream_id not in self._early:
+            if not any(stream_id in taken for taken in (self.by_id, self._early, self._resetting)):
                 return stream_id
         raise LocalProtocolError("every stream id is taken")
 
@@ -342,6 +408,12 @@ class ChannelTable:
         if early.is_reset:
             channel.remote_reset()
 
+    def _drop_early(self, stream_id: int) -> None:
+        early = self._early.pop(stream_id, None)
+        for _, data in early.messages if early is not None else ():
+            self._early_bytes -= len(data)
+            self.consumed(stream_id, len(data), 1)
+
     def _answer_reset(self, stream_id: int) -> None:
         """Close a stream that belongs to no channel."""
         if stream_id in self._resetting or self._sctp is None or self._driver is None:
@@ -354,4 +426,5 @@ class ChannelTable:
         if channel.is_reset_both_ways:
             self.by_id.pop(channel.stream_id, None)
             self._blocked.pop(channel.stream_id, None)
+            self.dcep.forget(channel.stream_id)
             channel.end(None)

@@ -101,8 +101,6 @@ async def test_channels_that_cannot_be_are_refused() -> None:
                 client.open(stream_id)
         with pytest.raises(LocalProtocolError, match="exclude"):
             client.open(6, max_retr=1, max_time_ms=1)
-        with pytest.raises(LocalProtocolError, match="SDP only"):
-            client.open(6, is_negotiated=False)
         client.open(65_534)
         with pytest.raises(LocalProtocolError, match="2 channels"):
             client.open(7)
