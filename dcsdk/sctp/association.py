@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from google_crc32c import extend
 
@@ -31,17 +31,18 @@ from dcsdk.sctp.events import (
     AssociationState,
     Established,
     Event,
-    MessageAbandoned,
     MessageReceived,
     RawMessage,
     ResetDone,
     Restarted,
 )
+from dcsdk.sctp.halves import make_halves
 from dcsdk.sctp.handshake import Entropy
 from dcsdk.sctp.heartbeat import Heartbeat
 from dcsdk.sctp.lifecycle import RECEIVING_STATES, Agreement, Lifecycle
-from dcsdk.sctp.packet import CHECKSUM, COMMON_HEADER_SIZE, NO_CHECKSUM, Seal, bundle
+from dcsdk.sctp.packet import CHECKSUM, COMMON_HEADER_SIZE, bundle
 from dcsdk.sctp.parameters import CauseCode, PeerViolation, Tlv
+from dcsdk.sctp.reading import READING_NOTHING, Reading, reading_for
 from dcsdk.sctp.receiver import Receiver
 from dcsdk.sctp.recovery import RoundTrip
 from dcsdk.sctp.reset import StreamResets
@@ -54,13 +55,6 @@ SACK_EVERY_PACKETS = 2
 
 MAX_QUEUED_CHUNKS = 64
 """Control chunks that wait for one poll; more answers than that are not owed to anybody."""
-
-_NO_DATA_KIND = -1
-
-TakeData = Callable[[bytes, int, int], int]
-Reading = tuple[bytes, bytes, int, int, TakeData]
-"""How packets are read now: the first 8 bytes; the first 12 when a zero checksum is good, or
-``b""``; the CRC state after them; the chunk type of data, or -1; and who takes it."""
 
 
 class SctpAssociation:
@@ -91,7 +85,7 @@ class SctpAssociation:
         self.resets: StreamResets | None = None
         self._early = EarlyMessages(config)
         self._is_zero_checksum = False
-        self._reading: Reading = (b"", b"", 0, _NO_DATA_KIND, _take_no_data)
+        self._reading: Reading = READING_NOTHING
         self._is_sendable = False
         self._heard_s = 0.0
         self._unacknowledged_packets = 0
@@ -329,7 +323,7 @@ class SctpAssociation:
     @property
     def is_receiving(self) -> bool:
         """Data is taken in this state."""
-        return self._reading[3] != _NO_DATA_KIND
+        return self._reading[3] >= 0
 
     def queue_chunk(self, chunk: bytes) -> None:
         """Have a control chunk sent with the next packets."""
@@ -353,23 +347,19 @@ class SctpAssociation:
 
     def state_changed(self, now: float) -> None:
         """Follow the life cycle: what may be sent and taken depends on it."""
-        state, receiver = self._lifecycle.state, self.receiver
+        state = self._lifecycle.state
         self._is_sendable = state is AssociationState.ESTABLISHED
-        kind = _NO_DATA_KIND
-        take: TakeData = _take_no_data
-        if receiver is not None and state in RECEIVING_STATES:
-            kind = ChunkType.I_DATA if receiver.is_interleaving else ChunkType.DATA
-            take = receiver.i_data if receiver.is_interleaving else receiver.data
-        # Packets to us begin with the peer's port, ours, and our tag (RFC 9260 8.5).
-        config, tag = self.config, self._lifecycle.tags.local
-        seal = Seal(config.remote_port, config.local_port, tag)
-        zero_head = seal.head + NO_CHECKSUM if self._is_zero_checksum else b""
-        self._reading = (seal.head, zero_head, seal.seed, kind, take)
         if self._lifecycle.is_ended:
-            self._reading = (b"", b"", 0, _NO_DATA_KIND, _take_no_data)
-        elif state is AssociationState.SHUTDOWN_PENDING or (
-            state is AssociationState.SHUTDOWN_RECEIVED
-        ):
+            self._reading = READING_NOTHING
+            return
+        is_receiving = state in RECEIVING_STATES
+        self._reading = reading_for(
+            self.config,
+            self._lifecycle.tags.local,
+            self.receiver if is_receiving else None,
+            is_zero_checksum=self._is_zero_checksum,
+        )
+        if state in (AssociationState.SHUTDOWN_PENDING, AssociationState.SHUTDOWN_RECEIVED):
             self._progress_shutdown(now)
 
     def _progress_shutdown(self, now: float) -> None:
@@ -388,32 +378,10 @@ class SctpAssociation:
         seal = self._lifecycle.seal
         seal.is_zero_checksum = abilities.is_zero_checksum
         self._is_zero_checksum = abilities.is_zero_checksum
-        self.sender = Sender(
-            config=config,
-            seal=seal,
-            initial_tsn=agreement.local_initial_tsn,
-            peer_window=agreement.peer_a_rwnd,
-            stream_count=agreement.outbound_streams,
-            abilities=abilities,
-            events=self._events,
-            round_trip=self._round_trip,
+        sender, receiver, resets = make_halves(
+            config, agreement, seal, self._round_trip, self._events
         )
-        self.receiver = Receiver(
-            initial_tsn=agreement.peer_initial_tsn,
-            window=config.receive_window,
-            max_message_size=config.accepted_message_size,
-            stream_count=agreement.inbound_streams,
-            is_interleaving=abilities.is_interleaving,
-            events=self._events,
-        )
-        self.resets = StreamResets(
-            packetizer=self.sender.packetizer,
-            receiver=self.receiver,
-            round_trip=self._round_trip,
-            local_sequence=agreement.local_initial_tsn,
-            peer_sequence=agreement.peer_initial_tsn,
-            events=self._events,
-        )
+        self.sender, self.receiver, self.resets = sender, receiver, resets
         self._control.abilities = abilities
         self._unacknowledged_packets, self._is_sack_due, self._sack_timer_s = 0, False, None
         self.error_count, self._heard_s = 0, self._now
@@ -430,24 +398,7 @@ class SctpAssociation:
             )
         )
         self.state_changed(self._now)
-        self._send_what_waited(self.sender)
-
-    def _send_what_waited(self, sender: Sender) -> None:
-        for message in self._early.take_all():
-            try:
-                sender.send(
-                    message.stream_id,
-                    message.ppid,
-                    message.data,
-                    message.is_ordered,
-                    message.max_retr,
-                    message.max_time_ms,
-                    message.priority,
-                    message.queued_s,
-                )
-            except LocalProtocolError:
-                # The peer has fewer streams than was hoped for.
-                self._events.append(MessageAbandoned(message.stream_id, False))
+        self._early.send_all(sender, self._events)
 
     def _end(self, event: Event) -> None:
         self._events.append(event)
@@ -546,8 +497,3 @@ class SctpAssociation:
             packets_dropped=self._packets_dropped,
             error_count=self.error_count,
         )
-
-
-def _take_no_data(packet: bytes, position: int, end: int) -> int:
-    """Stand in for the receiver until there is one."""
-    return end

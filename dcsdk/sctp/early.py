@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
+from dcsdk.errors import LocalProtocolError
 from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.sender import check_message
+from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage
+from dcsdk.sctp.sender import Sender, check_message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,23 @@ class EarlyMessages:
         check_message(self._config, message.data, self.total_bytes)
         self._messages.append(message)
         self.total_bytes += len(message.data)
+
+    def send_all(self, sender: Sender, events: deque[Event | RawMessage]) -> None:
+        """Hand everything to the sender; what the peer has no stream for is abandoned."""
+        for message in self.take_all():
+            try:
+                sender.send(
+                    message.stream_id,
+                    message.ppid,
+                    message.data,
+                    message.is_ordered,
+                    message.max_retr,
+                    message.max_time_ms,
+                    message.priority,
+                    message.queued_s,
+                )
+            except LocalProtocolError:
+                events.append(MessageAbandoned(message.stream_id, False))
 
     def queued_bytes(self, stream_id: int) -> int:
         """Return the bytes that wait for one stream."""

@@ -74,6 +74,51 @@ class RoundTrip:
         return min(max(wait, MIN_PROBE_TIMEOUT_S), self.timeout_s)
 
 
+class LossEpisode:
+    """One recovery: from the first loss until all that was sent by then is acknowledged.
+
+    The window is reduced once in it (RFC 9260 7.2.4), and given back when every loss turns out to
+    have been none.
+
+    Attributes:
+        is_active: there is one.
+        is_after_timeout: it began with T3-rtx, so the window grows meanwhile.
+    """
+
+    __slots__ = ("_end", "_losses", "_spurious", "is_active", "is_after_timeout")
+
+    def __init__(self) -> None:
+        self.is_active = False
+        self.is_after_timeout = False
+        self._end = 0
+        self._losses = 0
+        self._spurious = 0
+
+    def begin(self, highest_tsn: int, *, is_after_timeout: bool) -> None:
+        """Packets were lost while TSNs up to ``highest_tsn`` were sent."""
+        self.is_active = True
+        self.is_after_timeout = is_after_timeout
+        self._end = highest_tsn
+        self._losses = self._spurious = 0
+
+    def lost(self, count: int) -> None:
+        """So many packets were judged lost."""
+        self._losses += count
+
+    def arrived_after_all(self, count: int) -> bool:
+        """So many had not been lost; tell whether that ends the episode as a mistake."""
+        self._spurious += count
+        if self.is_active and self._spurious >= self._losses > 0:
+            self.is_active = False
+            return True
+        return False
+
+    def acknowledged(self, cumulative: int) -> None:
+        """The peer has everything up to ``cumulative``."""
+        if cumulative >= self._end:
+            self.is_active = False
+
+
 class Rack:
     """Time-based loss detection: a packet is lost when one sent later has arrived (RFC 8985).
 

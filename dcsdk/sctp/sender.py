@@ -22,7 +22,7 @@ from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import Seal
 from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import PeerViolation
-from dcsdk.sctp.recovery import RoundTrip
+from dcsdk.sctp.recovery import LossEpisode, RoundTrip
 from dcsdk.sctp.scheduler import LIMITED, MAX_PRIORITY, NEVER, Limit, OutboundStream
 from dcsdk.sctp.tsn import unwrap
 
@@ -30,7 +30,6 @@ _GAP = struct.Struct("!HH")
 _ORDERED = FLAG_BEGIN | FLAG_END
 _UNORDERED = FLAG_BEGIN | FLAG_END | FLAG_UNORDERED
 
-NOT_RECOVERING = -1
 PEER_SACK_DELAY_S = 0.2
 """What a peer may delay the acknowledgement of a single packet (RFC 9260 16: SACK.Delay)."""
 MAX_IDLE_PERIODS = 10
@@ -138,10 +137,7 @@ class Sender:
         self._burst_credit = 0  # twice the bytes acknowledged since the last write
         self._is_limited = False  # the congestion window ended the last write
         self._is_probing_window = False  # sent into a closed window
-        self._recovery_end = NOT_RECOVERING  # highest TSN sent when the loss was found
-        self._is_after_timeout = False  # the recovery began with T3-rtx: the window grows meanwhile
-        self._episode_losses = 0  # packets judged lost in this recovery
-        self._episode_spurious = 0  # of which so many were not
+        self._episode = LossEpisode()
         self._timer_kind = TimerKind.TIMEOUT
         self._timer_s: float | None = None
         self._reorder_timer_s: float | None = None
@@ -320,7 +316,7 @@ class Sender:
             acknowledged = self._acknowledge(packet, position, number, now)
         if acknowledged:
             self._burst_credit += 2 * acknowledged
-            if self._recovery_end == NOT_RECOVERING or self._is_after_timeout:
+            if not self._episode.is_active or self._episode.is_after_timeout:
                 self.congestion.on_acknowledged(
                     acknowledged,
                     now=now,
@@ -368,18 +364,14 @@ class Sender:
         if result.rtt_s >= 0:
             self._round_trip.sample(result.rtt_s)
         self._find_losses(now)
-        if self._recovery_end != NOT_RECOVERING:
-            self._episode_spurious += result.spurious_count + duplicate_count
-            if self._episode_spurious >= self._episode_losses > 0:
-                outstanding.rack.spurious_retransmission()
-                self.congestion.on_spurious()
-                self._recovery_end = NOT_RECOVERING
+        if self._episode.arrived_after_all(result.spurious_count + duplicate_count):
+            outstanding.rack.spurious_retransmission()
+            self.congestion.on_spurious()
         return result.size_bytes
 
     def _advance(self, cumulative: int) -> None:
         """The peer's cumulative TSN moved."""
-        if self._recovery_end != NOT_RECOVERING and cumulative >= self._recovery_end:
-            self._recovery_end = NOT_RECOVERING
+        self._episode.acknowledged(cumulative)
         limits = self.packetizer.limits
         while limits and (oldest := next(iter(limits))) <= cumulative:
             del limits[oldest]
@@ -390,7 +382,7 @@ class Sender:
     def _find_losses(self, now: float) -> None:
         outstanding = self.outstanding
         before = len(outstanding.lost)
-        is_recovering = self._recovery_end != NOT_RECOVERING
+        is_recovering = self._episode.is_active
         self._reorder_timer_s = outstanding.find_losses(
             now, self._round_trip, is_recovering=is_recovering
         )
@@ -398,11 +390,9 @@ class Sender:
         if found > 0:
             self.loss_count += found
             if not is_recovering:
-                self._recovery_end = self.packetizer.next_tsn - 1
-                self._is_after_timeout = False
-                self._episode_losses = self._episode_spurious = 0
+                self._episode.begin(self.packetizer.next_tsn - 1, is_after_timeout=False)
                 self.congestion.on_loss(now=now, backlog_bytes=self._backlog_bytes())
-            self._episode_losses += found
+            self._episode.lost(found)
 
     def _backlog_bytes(self) -> int:
         """Guess how much of the window waits in queues: the round trip tells."""
@@ -435,13 +425,12 @@ class Sender:
         outstanding = self.outstanding
         self._round_trip.back_off()
         outstanding.lose_all(self._abandonment.ranges)
-        self._episode_losses, self._episode_spurious = len(outstanding.lost), 0
+        self._episode.begin(self.packetizer.next_tsn - 1, is_after_timeout=True)
+        self._episode.lost(len(outstanding.lost))
         if not self._is_probing_window:
             self.timeout_count += 1
             self.loss_count += len(outstanding.lost)
             self.congestion.on_timeout(now=now)
-        self._recovery_end = self.packetizer.next_tsn - 1
-        self._is_after_timeout = True
         self._reorder_timer_s = None
         self._is_forward_wanted = self._abandonment.is_forward_due
         self._timer_kind = TimerKind.TIMEOUT

@@ -1,0 +1,45 @@
+"""How packets are read in each state of an association: the view its hot loop works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dcsdk.sctp.chunks import ChunkType
+from dcsdk.sctp.config import SctpConfig
+from dcsdk.sctp.packet import NO_CHECKSUM, Seal
+from dcsdk.sctp.receiver import Receiver
+
+TakeData = Callable[[bytes, int, int], int]
+"""Takes the data chunks at a position of a packet and returns the position after them."""
+
+Reading = tuple[bytes, bytes, int, int, TakeData]
+"""The first 8 bytes of a packet for us; the first 12 when a zero checksum is good, else ``b""``;
+the CRC state after the common header; the chunk type of data, or -1 for none; and who takes it."""
+
+
+def _take_nothing(packet: bytes, position: int, end: int) -> int:
+    return end
+
+
+READING_NOTHING: Reading = (b"", b"", 0, -1, _take_nothing)
+"""For an association that has ended: no packet begins like this."""
+
+
+def reading_for(
+    config: SctpConfig, tag: int, receiver: Receiver | None, *, is_zero_checksum: bool
+) -> Reading:
+    """Return how to read packets now.
+
+    Args:
+        config: knows the ports.
+        tag: our verification tag (RFC 9260 8.5).
+        receiver: takes data, or ``None`` in states that take none.
+        is_zero_checksum: packets without a checksum are good (RFC 9653 5.3).
+    """
+    seal = Seal(config.remote_port, config.local_port, tag)
+    zero_head = seal.head + NO_CHECKSUM if is_zero_checksum else b""
+    if receiver is None:
+        return (seal.head, zero_head, seal.seed, -1, _take_nothing)
+    if receiver.is_interleaving:
+        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, receiver.i_data)
+    return (seal.head, zero_head, seal.seed, ChunkType.DATA, receiver.data)
