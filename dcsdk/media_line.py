@@ -269,7 +269,7 @@ class MediaLine:
         await self.close_channels(self._dcmaps.keys() - accepted)
 
     def forget_offer(self, new: Sequence[Dcmap]) -> None:
-        """The offer was refused as a whole: the line is what it was (RFC 3261 14.1)."""
+        """The offer was refused or taken back: the line is what it was (RFC 3261 14.1)."""
         self._forget(new)
         self._pending = None
 
@@ -375,6 +375,7 @@ class MediaLine:
 
     def _forget(self, dcmaps: Iterable[Dcmap]) -> None:
         for dcmap in dcmaps:
+            self._dcmaps.pop(dcmap.stream_id, None)
             channel = self._channels.pop(dcmap.stream_id, None)
             if channel is not None:
                 channel.abort()
