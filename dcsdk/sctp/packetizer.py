@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
 from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage, SendBufferLow
 from dcsdk.sctp.outstanding import Outstanding
-from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal
+from dcsdk.sctp.packet import COMMON_HEADER_SIZE, NO_CHECKSUM, Seal
 from dcsdk.sctp.scheduler import NEVER, Limit, OutboundStream, Scheduler
 from dcsdk.sctp.tsn import MASK, WRAP
 
@@ -92,6 +93,7 @@ class Packetizer:
         self.open_limit = open_limit
         self._open_bytes = 0  # of messages begun and not wholly written
         self.full = self._capacity = 0
+        self._pack_full: Callable[..., bytes]
         self.set_mtu(mtu)
 
     def set_mtu(self, mtu: int) -> None:
@@ -100,8 +102,12 @@ class Packetizer:
             return
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size
-        form = "!BBHLQL" if self._is_interleaving else "!BBHLQ"
-        self._pack_full = struct.Struct(f"{form}{self.full}s").pack
+        form = f"BBHLQL{self.full}s" if self._is_interleaving else f"BBHLQ{self.full}s"
+        self._pack_full = struct.Struct(f"!{form}").pack
+        if self._seal.is_zero_checksum:
+            # The common header never changes, so one call writes the whole packet.
+            whole = struct.Struct(f"!12s{form}")
+            self._pack_full = partial(whole.pack, self._seal.head + NO_CHECKSUM)
 
     def stream(self, stream_id: int) -> OutboundStream:
         """Return the stream, made on first use."""
@@ -193,7 +199,7 @@ class Packetizer:
                 pack(0, flags, size, tsn, key, data[offset : offset + full])
                 for tsn, offset in zip(tsns, offsets, strict=True)
             ]
-        packets += self._seal.close_all(bodies)
+        packets += bodies if self._seal.is_zero_checksum else self._seal.close_all(bodies)
         tsn, written = self.next_tsn, count * full
         if limit is not None:
             self.limits.update(dict.fromkeys(range(tsn, tsn + count), limit))
