@@ -1,0 +1,242 @@
+"""Runs the measurements of a plan, in rounds, and keeps every value."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from statistics import median
+from typing import Any
+
+from benchmarks.plan import FIGURES, VARIANTS, Effort, Figure, Group, Variant, group_of
+from benchmarks.relay import redirect
+from benchmarks.workers import Pair, Process, Unavailable, local_host
+
+GROUPS: tuple[Group, ...] = ("pair", "distance", "growth", "memory")
+ONE_WAY_S = 0.010
+PING_BYTES = 100
+DISTANCE_BYTES = GROWTH_BYTES = 16_384
+SIZES = {"mb_per_s_16k": 16_384, "mb_per_s_1k": 1_024, "messages_per_s_100": 100}
+LOSSES = {"distance_0": 0.0, "distance_0.1": 0.001, "distance_1": 0.01}
+
+
+class Runner:
+    """Measures.
+
+    Args:
+        effort: how much is done.
+        figures: of those asked for, only what they need is measured.
+        say: takes lines about how it goes.
+
+    Attributes:
+        values: variant and metric to one value for each round.
+        versions: variant to what its worker says it runs.
+        missing: variant, or variant and metric, to why there is no value.
+    """
+
+    def __init__(
+        self,
+        effort: Effort,
+        figures: Iterable[Figure] = FIGURES,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self._effort = effort
+        self._say = say
+        self._host = local_host()
+        self._began = time.monotonic()
+        self._wanted: dict[str, set[str]] = defaultdict(set)
+        for figure in figures:
+            for name in {figure.ours, *figure.peers, *figure.against}:
+                self._wanted[name].add(figure.metric)
+        self.values: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.versions: dict[str, str] = {}
+        self.missing: dict[tuple[str, str], str] = {}
+
+    async def run(self) -> None:
+        """Measure everything, round after round."""
+        for number in range(self._effort.rounds):
+            for group in GROUPS:
+                if group == "memory" and number:
+                    continue  # it hardly varies, and takes long
+                for variant in VARIANTS:
+                    metrics = {
+                        name for name in self._wanted[variant.name] if group_of(name) == group
+                    }
+                    if group in variant.groups and metrics:
+                        self._say(
+                            f"{time.monotonic() - self._began:5.0f} s  "
+                            f"round {number + 1}: {group:8} {variant.title}"
+                        )
+                        await self._measure(group, variant, metrics)
+
+    async def _measure(self, group: Group, variant: Variant, metrics: set[str]) -> None:
+        gone = self.missing.get((variant.name, ""))
+        if gone is not None:
+            return
+        budget = self._effort.budget_s
+        if budget is not None and time.monotonic() - self._began > budget:
+            self._miss(variant, metrics, "no time was left for it in --quick")
+            return
+        act = {
+            "pair": self._pair,
+            "distance": self._distance,
+            "growth": self._growth,
+            "memory": self._memory,
+        }[group]
+        try:
+            await act(variant, metrics)
+        except Unavailable as exc:
+            self.missing[(variant.name, "")] = str(exc)
+            self._say(f"    {variant.name} cannot be measured: {exc}")
+        except (RuntimeError, TimeoutError, OSError) as exc:
+            why = "no answer in time" if isinstance(exc, TimeoutError) else str(exc)
+            self._miss(variant, metrics, why)
+
+    def _miss(self, variant: Variant, metrics: set[str], why: str) -> None:
+        for metric in metrics:
+            if not self.values.get((variant.name, metric)):
+                self.missing[(variant.name, metric)] = why
+        self._say(f"    {variant.name}: {why}")
+
+    def _keep(self, variant: Variant, metric: str, value: float) -> None:
+        self.values[(variant.name, metric)].append(value)
+        self.missing.pop((variant.name, metric), None)
+        self._say(f"    {metric:24} {value:12.2f}")
+
+    def _open(self, variant: Variant, rewrite: Any = None) -> Pair:
+        return Pair(variant, self._host, self._effort.order_timeout_s, rewrite)
+
+    # --- groups -----------------------------------------------------------------------------------
+    async def _pair(self, variant: Variant, metrics: set[str]) -> None:
+        """Set-up, throughput and round trips between two processes."""
+        effort = self._effort
+        async with self._open(variant) as pair:
+            self.versions[variant.name] = pair.version
+            if metrics & {"setup_wall_ms", "setup_cpu_ms"}:
+                await pair.both("open", count=3)  # what is loaded on first use is not set-up
+                caller, callee = await pair.both("open", count=effort.setups)
+                self._keep(variant, "setup_wall_ms", median(caller["wall_s"]) * 1e3)
+                used = median(caller["cpu_s"]) + median(callee["cpu_s"])
+                self._keep(variant, "setup_cpu_ms", used / 2 * 1e3)
+            await pair.both("open", count=1, keep=True)
+            for metric, size in SIZES.items():
+                if metric in metrics:
+                    found = await pair.transfer(size, effort.seconds)
+                    scale = 1e6 if metric.startswith("mb_") else size
+                    self._keep(variant, metric, found["bytes_per_s"] / scale)
+                    megabytes = found["count"] * size / 1e6
+                    used = found["cpu_s"] + found["sender_cpu_s"]
+                    self._keep(variant, f"cpu_ms_per_mb_{size}", used / megabytes * 1e3)
+            if metrics & {"rtt_p50_us", "rtt_p99_us"}:
+                count = effort.pings
+                echoing = asyncio.ensure_future(pair.callee.ask("echo", count=count))
+                try:
+                    await asyncio.sleep(0.05)
+                    found = await pair.caller.ask("ping", count=count, size=PING_BYTES)
+                    await echoing
+                finally:
+                    echoing.cancel()
+                self._keep(variant, "rtt_p50_us", found["p50_s"] * 1e6)
+                self._keep(variant, "rtt_p99_us", found["p99_s"] * 1e6)
+            await pair.both("close")
+
+    async def _distance(self, variant: Variant, metrics: set[str]) -> None:
+        """Throughput through the relay."""
+        effort = self._effort
+        command = [sys.executable, "-m", "benchmarks.relay"]
+        relay = await Process.start(
+            [*command, "--host", self._host, "--delay", str(ONE_WAY_S)], effort.order_timeout_s
+        )
+        try:
+            ports: list[int] = (await relay.ask("ports"))["ports"]
+            telling: list[asyncio.Future[Any]] = []
+            lock = asyncio.Lock()
+
+            async def tell(index: int, address: tuple[str, int]) -> None:
+                async with lock:
+                    await relay.ask("end", index=index, address=address)
+
+            def rewrite(text: str, index: int) -> str:
+                changed, real = redirect(text, self._host, ports[1 - index])
+                if real is not None:
+                    telling.append(asyncio.ensure_future(tell(index, real)))
+                return changed
+
+            async with self._open(variant, rewrite) as pair:
+                await pair.both("open", count=1, keep=True)
+                await asyncio.gather(*telling)
+                for metric, loss in LOSSES.items():
+                    if metric in metrics:
+                        await relay.ask("loss", loss=loss)
+                        seconds = effort.lossy_seconds if loss else effort.seconds
+                        found = await pair.transfer(DISTANCE_BYTES, seconds)
+                        self._keep(variant, metric, found["bytes_per_s"] / 1e6)
+                await relay.ask("loss", loss=0.0)
+        finally:
+            await relay.stop()
+
+    async def _growth(self, variant: Variant, metrics: set[str]) -> None:
+        """One, then many: channels on an association, associations in a process."""
+        many, few, seconds = self._effort.many, self._effort.many // 10, self._effort.seconds
+        if metrics & {"channels_throughput", "channels_memory"}:
+            async with self._open(variant) as pair:
+                await pair.both("open", count=1, keep=True)
+                one = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+                first = await pair.both("channels", count=few)
+                rest = await pair.both("channels", count=many)
+                all_of_them = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+                self._keep(
+                    variant, "channels_throughput", all_of_them["bytes_per_s"] / one["bytes_per_s"]
+                )
+                before, after = (sum(end["kb"] for end in both) for both in (first, rest))
+                self._keep(variant, "channels_kb", after / 2 / (many - few))
+                self._keep_growth(
+                    variant, "channels_memory", before / (few - 1), after / (many - few)
+                )
+        if metrics & {"associations_throughput", "associations_spread", "associations_memory"}:
+            async with self._open(variant) as pair:
+                await pair.both("open", count=1, keep=True)
+                one = await pair.transfer(GROWTH_BYTES, seconds, session=0)
+                levels = [await self._resident(pair)]
+                for count in (few - 1, many - few):
+                    await pair.both("open", count=count, keep=True)
+                    levels.append(await self._resident(pair))
+                busy = await pair.transfer(GROWTH_BYTES, seconds, session=0)
+                spread = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+                for name, found in (("throughput", busy), ("spread", spread)):
+                    ratio = found["bytes_per_s"] / one["bytes_per_s"]
+                    self._keep(variant, f"associations_{name}", ratio)
+                before = (levels[1] - levels[0]) / (few - 1)
+                after = (levels[2] - levels[1]) / (many - few)
+                self._keep(variant, "associations_kb", after)
+                self._keep_growth(variant, "associations_memory", before, after)
+
+    def _keep_growth(self, variant: Variant, metric: str, before: float, after: float) -> None:
+        if before <= 0:
+            self._miss(variant, {metric}, "too few of them to see their memory")
+            return
+        self._keep(variant, metric, after / before)
+
+    async def _memory(self, variant: Variant, metrics: set[str]) -> None:
+        """Memory and idleness of many open associations."""
+        count = self._effort.idle
+        first = max(5, count // 4)
+        async with self._open(variant) as pair:
+            self.versions.setdefault(variant.name, pair.version)
+            # The first ones grow what all share: heaps, caches, modules.
+            await pair.both("open", count=first, keep=True)
+            before = await self._resident(pair)
+            await pair.both("open", count=count - first, keep=True)
+            after = await self._resident(pair)
+            self._keep(variant, "memory_kb", (after - before) / (count - first))
+            if "idle_percent" in metrics:
+                await asyncio.sleep(1.0)
+                shares = await pair.both("idle", seconds=self._effort.idle_s)
+                self._keep(variant, "idle_percent", sum(end["share"] for end in shares) / 2 * 100)
+
+    @staticmethod
+    async def _resident(pair: Pair) -> float:
+        """Return the memory of one of the two ends, kB."""
+        return float(sum(end["kb"] for end in await pair.both("memory"))) / 2
