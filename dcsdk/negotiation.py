@@ -1,6 +1,7 @@
 """Offer and answer: the m-lines of one dialog <-> SDP (RFC 3264, RFC 8864 6).
 
-A line keeps its place for the life of the dialog; a refused or ended one stays with port 0.
+A line keeps its place for the life of the dialog; a refused or ended one stays with port 0 until a
+new one takes its place.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Negotiation:
         self._origin = Origin.create(session_id=session_id, version=0, address=host)
         self._policy = policy
         self._offer: SessionDescription | None = None
+        self._before_offer: list[MediaLine | RefusedLine] = []
+        self._ended: set[int] = set()
 
     @property
     def media_lines(self) -> list[MediaLine]:
@@ -89,14 +92,31 @@ class Negotiation:
             media=media,
         )
 
+    def _place(self, line: MediaLine) -> None:
+        """Give a new line a place: one that both sides know as ended, else the next.
+
+        Source: RFC 3264 8.1.
+        """
+        for index, old in enumerate(self.lines):
+            if index in self._ended and (isinstance(old, RefusedLine) or old.is_closed):
+                self.lines[index] = line
+                return
+        self.lines.append(line)
+
+    def _note_ended(self, answer: SessionDescription) -> None:
+        self._ended = {index for index, media in enumerate(answer.media) if media.is_rejected}
+
     # --- we offer --------------------------------------------------------------------------------
     async def offer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> SessionDescription:
         """Write an offer of all lines.
 
         Args:
-            changes: new channels per line; a line that has no place yet gets the next.
+            changes: new channels per line; a line that has no place yet gets one.
         """
-        self.lines.extend(line for line in changes if line not in self.lines)
+        self._before_offer = list(self.lines)
+        for line in changes:
+            if line not in self.lines:
+                self._place(line)
         self._offer = self._session(
             [
                 await line.offer(changes.get(line, ()))
@@ -123,6 +143,7 @@ class Negotiation:
         if self._offer is None:
             raise LocalProtocolError("nothing was offered", source="RFC 3264 6")
         check_answer_shape(self._offer, answer)
+        self._note_ended(answer)
         fresh = []
         for line, description in zip(self.lines, answer.media, strict=True):
             if isinstance(line, RefusedLine) or line.is_closed:
@@ -146,9 +167,8 @@ class Negotiation:
         """
         for line, new in changes.items():
             line.forget_offer(new)
-        fresh = [line for line in changes if not line.is_agreed]
-        self.lines = [line for line in self.lines if line not in fresh]
-        return fresh
+        self.lines = self._before_offer
+        return [line for line in changes if not line.is_agreed]
 
     # --- the peer offers -------------------------------------------------------------------------
     def review(self, offer: SessionDescription, *, dc_allowed: bool) -> list[OfferedLine]:
@@ -235,7 +255,9 @@ class Negotiation:
             if not was_agreed:
                 fresh.append(line)
         self.lines = lines
-        return self._session(media), fresh
+        answer = self._session(media)
+        self._note_ended(answer)
+        return answer, fresh
 
 
 def refuse_if_nothing_left(offered: Sequence[OfferedLine]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from dcsdk.bootstrap import Bootstrap
 from dcsdk.channel_request import ChannelRequest
@@ -16,7 +17,6 @@ from dcsdk.errors import (
     CallRejected,
     DcsdkError,
     LocalProtocolError,
-    NegotiationError,
     SignallingError,
     TransportError,
     UnsupportedByPeer,
@@ -25,7 +25,7 @@ from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
 from dcsdk.interfaces import MediaIntent, Reoffer, SignallingDialog
 from dcsdk.io.tasks import TaskSet
 from dcsdk.media_line import LineRole, MediaLine
-from dcsdk.negotiation import Negotiation, OfferedLine
+from dcsdk.negotiation import Negotiation, OfferedLine, refuse_if_nothing_left
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.ims_attributes import ReqApp
 from dcsdk.security import SecurityReport, SecurityScope
@@ -81,6 +81,7 @@ class Session:
         self._tasks = TaskSet("session")
         self._negotiating = asyncio.Lock()
         self._requests: asyncio.Queue[ChannelRequest | None] = asyncio.Queue()
+        self._asked: WeakSet[ChannelRequest] = WeakSet()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._is_closing = False
         self.bootstrap = self._bootstrap(None)
@@ -131,8 +132,14 @@ class Session:
 
     # --- life, driven by the client -----------------------------------------------------------
     def adopt(self, dialog: SignallingDialog) -> None:
-        """Take over the dialog; from now on closing the session ends it."""
+        """Take over the dialog; from now on closing the session ends it.
+
+        Raises:
+            TransportError: the session was closed meanwhile; close it again to end the dialog.
+        """
         self._dialog = dialog
+        if self._ended.done():
+            raise TransportError("the session was closed before the call was up")
         self._tasks.start(self._watch_dialog(dialog), name="dialog")
 
     async def begin(self, fresh: Sequence[MediaLine]) -> None:
@@ -187,18 +194,18 @@ class Session:
             logger.warning("call=%s BYE failed: %s", self.call_id, exc)
         await self._finish("we hung up")
         await self._tasks.aclose()
+        for request in tuple(self._asked):
+            request.fail(TransportError("the session was closed"))
 
     async def _finish(self, reason: str) -> None:
-        if self._ended.done():
-            return
-        self._is_closing = True
-        self._ended.set_result(reason)
-        self._requests.put_nowait(None)
-        await asyncio.gather(
-            *(line.close(self._config.close_timeout_s) for line in self.negotiation.media_lines)
-        )
-        if self._dialog is not None:
-            self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
+        """End the session and wait until its lines are closed, whoever ended it first."""
+        if not self._ended.done():
+            self._is_closing = True
+            self._ended.set_result(reason)
+            self._requests.put_nowait(None)
+            if self._dialog is not None:
+                self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
+        await self._close(self.negotiation.media_lines)
         self._services.on_finished(self)
 
     async def __aenter__(self) -> Self:
@@ -319,8 +326,7 @@ class Session:
             offer = await self.negotiation.offer(changes)
             answer = await dialog.reoffer(offer, timeout_s=self._config.call_timeout_s)
         except BaseException:
-            for line in self.negotiation.forget_offer(changes):
-                await line.close(self._config.close_timeout_s)
+            await self._close(self.negotiation.forget_offer(changes))
             raise
         try:
             await self._bring_up(await self.negotiation.take_answer(answer, changes))
@@ -333,8 +339,7 @@ class Session:
     ) -> None:
         """Close lines that must not be used, and tell the peer by port 0 (RFC 3264 8.2)."""
         logger.warning("call=%s line withdrawn: %s", self.call_id, error)
-        for line in lines:
-            await line.close(self._config.close_timeout_s)
+        await self._close(lines)
         if isinstance(error, asyncio.CancelledError) or self._ended.done():
             return
         try:
@@ -359,6 +364,7 @@ class Session:
     async def _answer_reoffer(self, reoffer: Reoffer) -> None:
         requests: list[ChannelRequest] = []
         created: list[MediaLine] = []
+        before = self.negotiation.lines
         try:
             offered = self.negotiation.review(reoffer.offer, dc_allowed=self._services.dc_allowed())
             accepted = await self._decide(offered, requests, created)
@@ -366,13 +372,17 @@ class Session:
             await reoffer.accept(answer)
         except DcsdkError as exc:
             logger.warning("call=%s re-offer refused: %s", self.call_id, exc)
-            for line in created:
-                await line.close(self._config.close_timeout_s)
+            self.negotiation.lines = before
             for request in requests:
-                request.fail(exc)
+                if request.line is not None:
+                    request.line.forget_offer([request.dcmap])
+            await self._fail(requests, created, exc)
             if not isinstance(exc, SignallingError):
                 await reoffer.reject(488)
             return
+        except asyncio.CancelledError:
+            await self._close(created)
+            raise
         self._tasks.start(self._serve_accepted(fresh, requests), name="accepted channels")
 
     async def _serve_accepted(
@@ -381,13 +391,20 @@ class Session:
         try:
             await self._bring_up(fresh)
         except DcsdkError as exc:
-            for request in requests:
-                request.fail(exc)
-            for line in fresh:
-                await line.close(self._config.close_timeout_s)
-            return
+            await self._fail([item for item in requests if item.line in fresh], fresh, exc)
         for request in requests:
             request.opened()
+
+    async def _fail(
+        self, requests: Iterable[ChannelRequest], lines: Iterable[MediaLine], error: DcsdkError
+    ) -> None:
+        """Tell the program that channels did not come up, and close their lines."""
+        for request in requests:
+            request.fail(error)
+        await self._close(lines)
+
+    async def _close(self, lines: Iterable[MediaLine]) -> None:
+        await asyncio.gather(*(line.close(self._config.close_timeout_s) for line in lines))
 
     async def _decide(
         self,
@@ -439,6 +456,7 @@ class Session:
             )
             for dcmap in item.new
         ]
+        self._asked.update(requests)
         for request in requests:
             if self._requests.qsize() < MAX_WAITING_REQUESTS:
                 self._requests.put_nowait(request)
@@ -459,9 +477,7 @@ class Session:
         for item in offered:
             for reason in item.refused:
                 logger.info("line=%d refused: %s", item.index, reason)
-        if offered and all(item.offered is None for item in offered):
-            why = "; ".join(reason for item in offered for reason in item.refused)
-            raise NegotiationError(f"no m= line of the offer can be taken: {why or 'all refused'}")
+        refuse_if_nothing_left(offered)
         accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
         for item in offered:
             if item.offered is not None and item.role is LineRole.BOOTSTRAP:

@@ -10,8 +10,10 @@ import pytest
 from dcsdk import (
     CallRejected,
     ChannelClosed,
+    DataChannel,
     LineRole,
     LocalProtocolError,
+    Session,
     StreamSecured,
     TransportError,
     UnsupportedByPeer,
@@ -157,7 +159,12 @@ async def test_channels_opened_by_both_sides_at_once_both_come_up(
     alice, bob = await make_ue("alice"), await make_ue("bob")
     async with a_call(alice, bob) as (session, answered):
         opening = [asyncio.create_task(end.open(label="glare")) for end in (session, answered)]
-        accepted = [await (await next_request(end)).accept() for end in (answered, session)]
+
+        async def accept_one(end: Session) -> DataChannel:
+            channel: DataChannel = await (await next_request(end)).accept()
+            return channel
+
+        accepted = await asyncio.gather(accept_one(answered), accept_one(session))
         opened = await asyncio.gather(*opening)
         assert {channel.stream_id for channel in opened} == {c.stream_id for c in accepted}
         for one in opened:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
 
 from dcsdk import UnsupportedByPeer
 from dcsdk.emulator import Network
-from tests.scenarios.calls import a_call, a_channel, line_of, messages, talk
+from tests.scenarios.calls import a_call, a_channel, line_of, messages, next_request, talk
 from tests.scenarios.conftest import MakeUe
 
 
@@ -45,3 +46,18 @@ async def test_channels_beyond_the_bound_are_left_out_of_the_answer(
             await session.open(label="three")
         for pair in pairs:
             await talk(*pair)
+
+
+@pytest.mark.clause("RFC 3264 8.1")
+async def test_the_place_of_a_refused_line_is_used_again(
+    ims_network: Network, make_ue: MakeUe
+) -> None:
+    alice, bob = await make_ue("alice"), await make_ue("bob")
+    async with a_call(alice, bob) as (session, answered):
+        for opener, other in ((session, answered), (answered, session), (session, answered)):
+            opening = asyncio.create_task(opener.open(label="unwanted"))
+            (await next_request(other)).refuse()
+            with pytest.raises(UnsupportedByPeer):
+                await opening
+        await talk(*await a_channel(session, answered, label="wanted"))
+        assert [stream.index for stream in session.streams] == [0, 1]
