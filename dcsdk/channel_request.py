@@ -58,6 +58,11 @@ class ChannelRequest:
         return self.dcmap.subprotocol
 
     @property
+    def is_waiting(self) -> bool:
+        """Nobody has decided it yet, and it has not been given up."""
+        return not self.decision.done() and not self._outcome.done()
+
+    @property
     def is_accepted(self) -> bool:
         """The program accepted it in time."""
         return self.decision.done() and self.decision.result()
@@ -73,7 +78,7 @@ class ChannelRequest:
             ChannelClosed: decided before, or too late.
             SecurityError, TransportError, OperationTimeout: the channel did not come up.
         """
-        if self.decision.done() or self._outcome.done():
+        if not self.is_waiting:
             raise ChannelClosed(f"the request for channel {self.stream_id} is decided already")
         self.decision.set_result(True)
         error = await asyncio.shield(self._outcome)

@@ -353,7 +353,8 @@ class Session:
     async def incoming(self) -> AsyncIterator[ChannelRequest]:
         """Yield the channels the other side asks for, until the call ends."""
         while (request := await self._requests.get()) is not None:
-            yield request
+            if request.is_waiting:  # not given up meanwhile: glare, a time-out, a broken offer
+                yield request
         self._requests.put_nowait(None)  # for the next reader: it ends as well
 
     async def _serve_reoffers(self, dialog: SignallingDialog) -> None:
