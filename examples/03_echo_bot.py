@@ -9,6 +9,7 @@ Start the network in one terminal, the bot in another::
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 
 from dcsdk import Client, ClientConfig, DcsdkError, IncomingCall
@@ -40,4 +41,5 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(sys.argv[1]))
