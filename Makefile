@@ -53,12 +53,12 @@ interop: $(STAMP) ## install real peers (needs root) and test against them
 	@DCSDK_INTEROP_REQUIRED=1 $(PY) -m pytest -m interop
 
 .PHONY: bench
-bench: bench-setup ## compare with other stacks; prints ratios, writes JSON and a plot
+bench: bench-setup ## compare with other stacks; prints ratios, writes JSON, a plot and a page
 	@$(PY) -m benchmarks
 
 .PHONY: bench-setup
-bench-setup: $(STAMP) ## only prepare the machine for make bench
-	@echo "ready for make bench"
+bench-setup: $(STAMP) ## install the stacks that make bench compares with
+	@bash benchmarks/setup.sh $(PY)
 
 .PHONY: docs
 docs: $(STAMP) ## build the documentation into docs/_build/html

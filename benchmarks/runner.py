@@ -115,12 +115,12 @@ class Runner:
         async with self._open(variant) as pair:
             self.versions[variant.name] = pair.version
             if metrics & {"setup_wall_ms", "setup_cpu_ms"}:
-                await pair.both("open", count=3)  # what is loaded on first use is not set-up
-                caller, callee = await pair.both("open", count=effort.setups)
+                await self._set_up(pair, 3)  # what is loaded on first use is not set-up
+                caller, callee = await self._set_up(pair, effort.setups)
                 self._keep(variant, "setup_wall_ms", median(caller["wall_s"]) * 1e3)
                 used = median(caller["cpu_s"]) + median(callee["cpu_s"])
                 self._keep(variant, "setup_cpu_ms", used / 2 * 1e3)
-            await pair.both("open", count=1, keep=True)
+            await self._set_up(pair, 1, keep=True)
             for metric, size in SIZES.items():
                 if metric in metrics:
                     found = await pair.transfer(size, effort.seconds)
@@ -165,7 +165,7 @@ class Runner:
                 return changed
 
             async with self._open(variant, rewrite) as pair:
-                await pair.both("open", count=1, keep=True)
+                await self._set_up(pair, 1, keep=True)
                 await asyncio.gather(*telling)
                 for metric, loss in LOSSES.items():
                     if metric in metrics:
@@ -182,7 +182,7 @@ class Runner:
         many, few, seconds = self._effort.many, self._effort.many // 10, self._effort.seconds
         if metrics & {"channels_throughput", "channels_memory"}:
             async with self._open(variant) as pair:
-                await pair.both("open", count=1, keep=True)
+                await self._set_up(pair, 1, keep=True)
                 one = await pair.transfer(GROWTH_BYTES, seconds, every=True)
                 first = await pair.both("channels", count=few)
                 rest = await pair.both("channels", count=many)
@@ -197,11 +197,11 @@ class Runner:
                 )
         if metrics & {"associations_throughput", "associations_spread", "associations_memory"}:
             async with self._open(variant) as pair:
-                await pair.both("open", count=1, keep=True)
+                await self._set_up(pair, 1, keep=True)
                 one = await pair.transfer(GROWTH_BYTES, seconds, session=0)
                 levels = [await self._resident(pair)]
                 for count in (few - 1, many - few):
-                    await pair.both("open", count=count, keep=True)
+                    await self._set_up(pair, count, keep=True)
                     levels.append(await self._resident(pair))
                 busy = await pair.transfer(GROWTH_BYTES, seconds, session=0)
                 spread = await pair.transfer(GROWTH_BYTES, seconds, every=True)
@@ -226,15 +226,21 @@ class Runner:
         async with self._open(variant) as pair:
             self.versions.setdefault(variant.name, pair.version)
             # The first ones grow what all share: heaps, caches, modules.
-            await pair.both("open", count=first, keep=True)
+            await self._set_up(pair, first, keep=True)
             before = await self._resident(pair)
-            await pair.both("open", count=count - first, keep=True)
+            await self._set_up(pair, count - first, keep=True)
             after = await self._resident(pair)
             self._keep(variant, "memory_kb", (after - before) / (count - first))
             if "idle_percent" in metrics:
                 await asyncio.sleep(1.0)
                 shares = await pair.both("idle", seconds=self._effort.idle_s)
                 self._keep(variant, "idle_percent", sum(end["share"] for end in shares) / 2 * 100)
+
+    async def _set_up(
+        self, pair: Pair, count: int, *, keep: bool = False
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Set up associations one after the other."""
+        return await pair.both("open", count=count, keep=keep, seconds=count * self._effort.open_s)
 
     @staticmethod
     async def _resident(pair: Pair) -> float:

@@ -177,13 +177,9 @@ class CallbackSession(Session):
         """Receive until END."""
         done = self.loop.create_future()
 
-        def finish() -> None:
-            if not done.done():
-                done.set_result(None)
-
         def take(message: Any) -> None:
             if not sink.take(message):
-                self.from_any_thread(finish)
+                self.from_any_thread(lambda: _finish(done))
 
         self.on_message = take
         async with asyncio.timeout(END_TIMEOUT_S):
@@ -201,7 +197,7 @@ class CallbackSession(Session):
             now = clock()
             times.append(now - started)
             if len(times) >= count:
-                self.from_any_thread(lambda: done.done() or done.set_result(None))
+                self.from_any_thread(lambda: _finish(done))
                 return
             started = clock()
             send(payload)
@@ -224,8 +220,13 @@ class CallbackSession(Session):
             send(message)
             left -= 1
             if not left:
-                self.from_any_thread(lambda: done.done() or done.set_result(None))
+                self.from_any_thread(lambda: _finish(done))
 
         self.on_message = take
         async with asyncio.timeout(END_TIMEOUT_S):
             await done
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-import reactor_webrtc as webrtc
-
 from benchmarks.engines.base import OPEN_TIMEOUT_S, CallbackSession, Engine
+
+webrtc: Any = import_module("reactor_webrtc")
 
 
 class LibwebrtcSession(CallbackSession):
