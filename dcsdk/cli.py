@@ -61,6 +61,13 @@ def demo(
         Path | None,
         typer.Option(help="Write TLS and DTLS secrets here, for Wireshark. Who has it can read."),
     ] = None,
+    capture: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what the calling client sends and receives here, as pcapng with the "
+            "secrets inside and SIP in plain text. Who has it can read."
+        ),
+    ] = None,
     sip_port: Annotated[
         int, typer.Option(help="TLS port of the emulated P-CSCF; 0 takes a free one.")
     ] = 0,
@@ -75,7 +82,7 @@ def demo(
             raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
     view = None if as_json else TimelineReporter(Console())
     try:
-        result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, sip_port))
+        result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, capture, sip_port))
     except ConfigError as exc:
         raise _fail(str(exc), EXIT_USAGE) from exc
     except (DcsdkError, OSError) as exc:
@@ -94,7 +101,7 @@ def demo(
 
 
 async def _run_demo(
-    reporter: Any, file: Path | None, keylog: Path | None, sip_port: int
+    reporter: Any, file: Path | None, keylog: Path | None, capture: Path | None, sip_port: int
 ) -> DemoResult:
     config = NetworkConfig.demo(tls_port=sip_port, keylog=keylog)
     with tempfile.TemporaryDirectory(prefix="dcsdk-demo-") as folder:
@@ -109,6 +116,7 @@ async def _run_demo(
                 source=source,
                 target=Path(folder) / "received.bin",
                 overrides={"keylog": keylog} if keylog is not None else {},
+                capture=capture,
             )
             result = await scenario.run()
             result.ports = network.ports()

@@ -30,6 +30,7 @@ from dcsdk.interfaces import (
     RegistrationRequest,
     Signalling,
 )
+from dcsdk.io.capture import Capture
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.keylog import KeyLog
 from dcsdk.media_line import LineRole, MediaLine
@@ -152,16 +153,17 @@ class Client:
         provider_class = pick("list provider", plugins.list_providers, config.list_provider)
         pick("application protocol", plugins.app_protocols, "http")
         self._resources = ExitStack()
-        keylog: Callable[[bytes], None] | None = None
-        if config.keylog is not None:
-            keylog = self._resources.enter_context(closing(KeyLog(config.keylog)))
+        keylog, capture = self._open_logs()
         self._engine_config = EngineConfig(
             handshake_timeout_s=config.media_timeout_s,
             max_channels=config.profile.max_channels,
             keylog=keylog,
+            capture=capture,
         )
         self._engine = engine_class(self._engine_config)
         self._signalling: Signalling = signalling_class(config)
+        if capture is not None:
+            self._signalling.trace(capture.message)
         self._provider = provider_class()
         self._backends = [backend() for backend in plugins.security_backends.values()]
         self._protocols = {name: cls() for name, cls in plugins.app_protocols.items()}
@@ -169,6 +171,21 @@ class Client:
         self._registration: Registration | None = None
         self._sessions: set[Session] = set()
         self._is_closed = False
+
+    def _open_logs(self) -> tuple[KeyLog | None, Capture | None]:
+        """Open what the configuration names, or nothing.
+
+        Raises:
+            ConfigError: a file cannot be opened.
+        """
+        keylog, capture = self.config.keylog, self.config.capture
+        with ExitStack() as stack:
+            opened = (
+                None if keylog is None else stack.enter_context(closing(KeyLog(keylog))),
+                None if capture is None else stack.enter_context(closing(Capture(capture))),
+            )
+            self._resources.push(stack.pop_all())
+        return opened
 
     # --- life ----------------------------------------------------------------------------------
     async def start(self) -> None:

@@ -155,6 +155,10 @@ class ClientConfig:
         signalling: name of the signalling plug-in.
         list_provider: name of the application-list plug-in, ``"html"`` or ``"json_a"``.
         keylog: NSS key log file for TLS and DTLS; whoever has it can read everything.
+        capture: pcapng file of this client's signalling and media with the TLS secrets inside;
+            one file for each client, an old one is replaced. SIP messages stand in it in plain
+            text as UDP packets between the addresses of the connection, whatever they went over.
+            Whoever has it can read everything.
         profile: the choices the standards leave open.
     """
 
@@ -188,6 +192,7 @@ class ClientConfig:
     signalling: str = "sip"
     list_provider: str = "html"
     keylog: Path | None = None
+    capture: Path | None = None
     profile: ImsProfile = field(default_factory=ImsProfile)
 
     def __post_init__(self) -> None:

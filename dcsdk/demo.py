@@ -138,6 +138,7 @@ class Demo:
         source: the file to move.
         target: where the other side stores it.
         overrides: for both clients' configurations.
+        capture: pcapng file of what the calling client sends and receives, or ``None``.
     """
 
     def __init__(
@@ -148,12 +149,14 @@ class Demo:
         source: Path,
         target: Path,
         overrides: dict[str, Any],
+        capture: Path | None = None,
     ) -> None:
         self._network = network
         self._reporter = reporter
         self._source = source
         self._target = target
         self._overrides = overrides
+        self._capture = capture
         self._result = DemoResult(file_bytes=source.stat().st_size)
 
     async def run(self) -> DemoResult:
@@ -163,7 +166,9 @@ class Demo:
             DcsdkError: any step failed.
         """
         started = time.monotonic()
-        alice = Client(self._network.client_config("alice", **self._overrides))
+        alice = Client(
+            self._network.client_config("alice", capture=self._capture, **self._overrides)
+        )
         bob = Client(self._network.client_config("bob", **self._overrides))
         tasks = TaskSet("demo")
         async with alice, bob:

@@ -11,6 +11,7 @@ from dcsdk.sdp.media import MediaDescription
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dcsdk.io.capture import Capture
     from dcsdk.io.ice import IcePath
     from dcsdk.sdp.attributes import Attribute
     from dcsdk.sdp.session import SessionDescription
@@ -37,13 +38,21 @@ class LinePath:
         self._is_plain = ice is None
 
     @classmethod
-    async def bind(cls, engine: AssociationEngine, host: str, mode: IceMode) -> LinePath:
+    async def bind(
+        cls,
+        engine: AssociationEngine,
+        host: str,
+        mode: IceMode,
+        *,
+        capture: Capture | None = None,
+    ) -> LinePath:
         """Bind a path on one local address.
 
         Args:
             engine: binds plain paths.
             host: a local address.
             mode: ``"off"`` for plain UDP.
+            capture: gets what a path with ICE carries; plain paths know their engine's own.
 
         Raises:
             TransportError: the address cannot be bound.
@@ -54,7 +63,8 @@ class LinePath:
         from dcsdk.ice.config import IceConfig
         from dcsdk.io.ice import IcePath
 
-        path = IcePath.bind(host, config=IceConfig(is_lite=mode == "lite"))
+        config = IceConfig(is_lite=mode == "lite")
+        path = IcePath.bind(host, config=config, capture=capture)
         line_path = cls(path, path)
         line_path._is_lite = mode == "lite"
         return line_path

@@ -32,6 +32,7 @@ from dcsdk.sdp.offer_answer import create_data_channel_media
 from dcsdk.security import SecurityReport, SecurityScope
 
 if TYPE_CHECKING:
+    from dcsdk.io.capture import Capture
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.session import SessionDescription
 
@@ -56,6 +57,7 @@ class LineServices:
         backend: protects the line.
         context: what the backend may know; the line fills in the local address.
         ice: what our side does about ICE.
+        capture: gets what paths with ICE carry, or ``None``.
     """
 
     engine: AssociationEngine
@@ -63,6 +65,7 @@ class LineServices:
     backend: SecurityBackend
     context: SecurityContext
     ice: IceMode = "off"
+    capture: Capture | None = None
 
 
 def channel_parameters(dcmap: Dcmap) -> ChannelParameters:
@@ -130,7 +133,7 @@ class MediaLine:
     ) -> MediaLine:
         """Bind a path and put an association on it. Nothing is sent."""
         host = services.context.local_address[0]
-        path = await LinePath.bind(services.engine, host, services.ice)
+        path = await LinePath.bind(services.engine, host, services.ice, capture=services.capture)
         association = services.engine.create(
             path.path, services.context.certificate, services.engine_config
         )

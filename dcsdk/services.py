@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dcsdk.channel import DataChannel
     from dcsdk.config import ClientConfig
     from dcsdk.events import Event
+    from dcsdk.io.engine_config import EngineConfig
     from dcsdk.registry import Registry
     from dcsdk.sdp.ims_attributes import ReqApp
     from dcsdk.session import Session
@@ -52,7 +53,7 @@ class SessionServices:
     config: ClientConfig
     registry: Registry
     engine: AssociationEngine
-    engine_config: Any
+    engine_config: EngineConfig
     backends: list[SecurityBackend]
     protocols: dict[str, AppProtocol]
     provider: ListProvider
@@ -107,6 +108,7 @@ class SessionServices:
             backend=self.registry.select_security(intent, self.backends),
             context=context,
             ice=self.config.ice,
+            capture=self.engine_config.capture,
         )
         return await MediaLine.create(role=role, intent=intent, services=services, req_app=req_app)
 

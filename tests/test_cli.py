@@ -114,6 +114,22 @@ def test_demo_writes_a_key_log_and_warns(file: Path, tmp_path: Path) -> None:
     assert keylog.stat().st_mode & 0o077 == 0, "it is for its owner only"
 
 
+def test_demo_writes_a_capture_for_its_owner_only(file: Path, tmp_path: Path) -> None:
+    capture = tmp_path / "demo.pcapng"
+    assert run("demo", "--file", file, "--json", "--capture", capture).exit_code == 0
+    data = capture.read_bytes()
+    assert data.count(b"CLIENT_RANDOM ") == 2, "those of one client, in the file"
+    assert b"REGISTER sip:" in data
+    assert capture.stat().st_mode & 0o077 == 0
+
+
+def test_a_capture_that_cannot_be_written_is_one_line_and_status_2(
+    file: Path, tmp_path: Path
+) -> None:
+    result = run("demo", "--file", file, "--capture", tmp_path / "nowhere" / "demo.pcapng")
+    assert_one_line(result, 2, "nowhere", "capture")
+
+
 def test_demo_logs_when_asked(file: Path) -> None:
     result = run("--verbose", "demo", "--file", file, "--json")
     assert result.exit_code == 0

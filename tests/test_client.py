@@ -47,6 +47,14 @@ def test_a_plug_in_that_is_not_loaded_is_refused_by_name(field: str, says: str) 
         Client(ClientConfig(**values))
 
 
+@pytest.mark.parametrize("field", ["keylog", "capture"])
+def test_a_file_for_secrets_that_cannot_be_written_is_refused(tmp_path: Path, field: str) -> None:
+    files = {"keylog": tmp_path / "keys.log", "capture": tmp_path / "call.pcapng"}
+    files[field] = tmp_path / "nowhere" / "file"
+    with pytest.raises(ConfigError, match="nowhere"):
+        Client(ClientConfig(public_identity=ALICE, **files))
+
+
 async def test_a_client_that_cannot_start_is_closed(board: Switchboard) -> None:
     board.start_error = TransportError("nobody there")
     config = ClientConfig(public_identity=ALICE, signalling="memory")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from dcsdk.interfaces.transport import Address
 from dcsdk.security import SignallingSecurity
 
 if TYPE_CHECKING:
@@ -165,6 +166,17 @@ class Signalling(ABC):
     @abstractmethod
     def local_host(self) -> str:
         """The local address by which the network is reached; media is bound there."""
+
+    def trace(  # noqa: B027 - not every plug-in can
+        self, on_message: Callable[[Address, Address, bytes], None]
+    ) -> None:
+        """Have every message told in plain text, for a capture; to be called before ``start``.
+
+        A plug-in whose messages cannot be shown tells none.
+
+        Args:
+            on_message: takes source, destination and the message.
+        """
 
     @abstractmethod
     async def start(self) -> None:

@@ -14,7 +14,8 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dcsdk.errors import ConfigError
@@ -33,6 +34,7 @@ TLS_KEY_LOG = 0x544C534B
 """The secrets of a Decryption Secrets Block are an NSS key log."""
 
 SNAP_LENGTH = 65_535
+MAX_MESSAGE_BYTES = 65_000
 _BYTE_ORDER = 0x1A2B3C4D
 _UDP = 17
 _TTL = 64
@@ -93,6 +95,7 @@ class Capture:
     def __init__(self, path: str | Path, *, clock: Callable[[], float] = time.time) -> None:
         self.path = Path(path)
         self._clock = clock
+        self._held: bytearray | None = None
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         except OSError as exc:
@@ -144,7 +147,39 @@ class Capture:
                 "<IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(packet), len(packet)
             )
             blocks += _block(ENHANCED_PACKET, head + packet)
-        self._write(bytes(blocks))
+        if self._held is None:
+            self._write(bytes(blocks))
+        else:
+            self._held += blocks
+
+    @contextmanager
+    def secrets_first(self) -> Iterator[None]:
+        """Write the secrets that become known meanwhile in front of the packets of this time.
+
+        The packet that makes a secret known may itself need it: the end of a handshake flight.
+        """
+        if self._held is not None:
+            yield
+            return
+        self._held = bytearray()
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            self._write(bytes(held))
+
+    def message(self, source: Address, destination: Address, data: bytes) -> None:
+        """Write a message of a stream, for example SIP in TLS, in plain text as if it were UDP.
+
+        So every decoder reads it without the handshakes and acknowledgements around it. What is
+        longer than a datagram can be goes into several.
+
+        Args:
+            source: of the connection it came over.
+            destination: likewise.
+            data: the message.
+        """
+        self.datagrams(source, destination, data, MAX_MESSAGE_BYTES)
 
     def _write(self, blocks: bytes) -> None:
         if self._file.closed:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dcsdk.errors import ConfigError
+from dcsdk.io.capture import Capture
 from dcsdk.sctp.config import DTLS_RECORD_OVERHEAD, SctpConfig
 
 SEND_GRANT_BYTES = 64 << 10
@@ -39,6 +40,7 @@ class EngineConfig:
         use_gso: send many datagrams with one call where the kernel can.
         use_gro: receive many datagrams with one call where the kernel can.
         keylog: gets NSS key log lines, for example a ``dcsdk.io.keylog.KeyLog``.
+        capture: gets everything on the paths the engine binds, and the secrets that open it.
     """
 
     sctp: SctpConfig = field(default_factory=SctpConfig)
@@ -52,6 +54,7 @@ class EngineConfig:
     use_gso: bool = True
     use_gro: bool = True
     keylog: Callable[[bytes], None] | None = None
+    capture: Capture | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work.
@@ -68,6 +71,20 @@ class EngineConfig:
                 raise ConfigError(f"{name} must be more than 0 seconds")
         if self.max_queued_bytes <= 0 or self.max_channels <= 0:
             raise ConfigError("max_queued_bytes and max_channels must be more than 0")
+
+    @property
+    def secrets_log(self) -> Callable[[bytes], None] | None:
+        """What gets the NSS key log lines of DTLS: key log, capture, both or none."""
+        keylog, capture = self.keylog, self.capture
+        if capture is None or keylog is None:
+            return keylog if capture is None else capture.secret
+        write, also = keylog, capture.secret
+
+        def both(line: bytes) -> None:
+            write(line)
+            also(line)
+
+        return both
 
     def send_limit(self, remote_max_message_size: int) -> int:
         """Bytes one association queues over all channels: room for the largest message at least.

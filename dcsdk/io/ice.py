@@ -22,6 +22,8 @@ from dcsdk.ice.config import IceConfig
 from dcsdk.ice.events import ConsentLost, IceEvent, IceFailed, PairSelected
 from dcsdk.ice.sdp import IceDescription
 from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
+from dcsdk.io.capture import Capture
+from dcsdk.io.captured_socket import open_socket
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.demux import PacketKind, is_all_dtls, split_by_kind
 from dcsdk.io.udp_socket import Source, UdpSocket, bound_socket, canonical
@@ -100,6 +102,7 @@ class IcePath(DatagramPath):
         config: IceConfig | None = None,
         use_gso: bool = True,
         use_gro: bool = True,
+        capture: Capture | None = None,
     ) -> Self:
         """Make a path with one socket, and one host candidate, on each of some local addresses.
 
@@ -110,6 +113,7 @@ class IcePath(DatagramPath):
             config: of the ICE agent.
             use_gso: send many datagrams with one call.
             use_gro: receive many datagrams with one call.
+            capture: gets everything in and out, checks included, or ``None``; not closed here.
 
         Raises:
             ConfigError: no or too many hosts, or one is no address that a peer could send to.
@@ -124,8 +128,13 @@ class IcePath(DatagramPath):
                 # Refused before it is bound: 0.0.0.0 can be bound, but nobody can send there.
                 Candidate.host_candidate((host, port))
                 sock = bound_socket(host, port)
-                base = UdpSocket(
-                    sock, path._received, path._writable, use_gso=use_gso, use_gro=use_gro
+                base = open_socket(
+                    sock,
+                    path._received,
+                    path._writable,
+                    capture=capture,
+                    use_gso=use_gso,
+                    use_gro=use_gro,
                 )
                 address = canonical(base.local_address)
                 candidate = Candidate.host_candidate(address, HIGHEST_PREFERENCE - index)

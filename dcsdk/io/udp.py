@@ -8,6 +8,8 @@ from typing import Self
 
 from dcsdk.errors import ConfigError, TransportError
 from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
+from dcsdk.io.capture import Capture
+from dcsdk.io.captured_socket import open_socket
 from dcsdk.io.udp_socket import Source, UdpSocket, bound_socket, canonical, family_of
 
 EARLY_DATAGRAMS, EARLY_BYTES = 16, 64 << 10
@@ -21,11 +23,24 @@ class UdpPath(DatagramPath):
         sock: bound, non-blocking; the path owns it from now on.
         use_gso: send many datagrams with one call.
         use_gro: receive many datagrams with one call.
+        capture: gets everything in and out, or ``None``; not closed here.
     """
 
-    def __init__(self, sock: socket.socket, *, use_gso: bool = True, use_gro: bool = True) -> None:
-        self._udp = UdpSocket(
-            sock, self._received, self._writable, use_gso=use_gso, use_gro=use_gro
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        use_gso: bool = True,
+        use_gro: bool = True,
+        capture: Capture | None = None,
+    ) -> None:
+        self._udp = open_socket(
+            sock,
+            self._received,
+            self._writable,
+            capture=capture,
+            use_gso=use_gso,
+            use_gro=use_gro,
         )
         self._is_connected = False
         self._receiver: DatagramReceiver | None = None
@@ -34,7 +49,15 @@ class UdpPath(DatagramPath):
         self._lost = self._early_dropped = 0
 
     @classmethod
-    def bind(cls, host: str, port: int = 0, *, use_gso: bool = True, use_gro: bool = True) -> Self:
+    def bind(
+        cls,
+        host: str,
+        port: int = 0,
+        *,
+        use_gso: bool = True,
+        use_gro: bool = True,
+        capture: Capture | None = None,
+    ) -> Self:
         """Make a path on a new socket.
 
         Args:
@@ -42,12 +65,14 @@ class UdpPath(DatagramPath):
             port: 0 for any free one.
             use_gso: send many datagrams with one call.
             use_gro: receive many datagrams with one call.
+            capture: gets everything in and out, or ``None``; not closed here.
 
         Raises:
             ConfigError: ``host`` is no IP address.
             TransportError: the address cannot be bound.
         """
-        return cls(bound_socket(host, port), use_gso=use_gso, use_gro=use_gro)
+        sock = bound_socket(host, port)
+        return cls(sock, use_gso=use_gso, use_gro=use_gro, capture=capture)
 
     @property
     def local_address(self) -> Address:

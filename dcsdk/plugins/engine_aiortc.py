@@ -51,7 +51,9 @@ class AiortcEngine(AssociationEngine):
             TransportError: the address cannot be bound.
         """
         config = self._config
-        return UdpPath.bind(host, port, use_gso=config.use_gso, use_gro=config.use_gro)
+        return UdpPath.bind(
+            host, port, use_gso=config.use_gso, use_gro=config.use_gro, capture=config.capture
+        )
 
     def create(
         self, path: DatagramPath, certificate: Certificate, config: Any = None

@@ -45,7 +45,9 @@ class NativeEngine(AssociationEngine):
             TransportError: the address cannot be bound.
         """
         config = self._config
-        return UdpPath.bind(host, port, use_gso=config.use_gso, use_gro=config.use_gro)
+        return UdpPath.bind(
+            host, port, use_gso=config.use_gso, use_gro=config.use_gro, capture=config.capture
+        )
 
     def create(
         self, path: DatagramPath, certificate: Certificate, config: Any = None
@@ -63,8 +65,9 @@ class NativeEngine(AssociationEngine):
         settings = self._config if config is None else config
         if not isinstance(settings, EngineConfig):
             raise ConfigError(f"expected an EngineConfig, not {type(settings).__name__}")
-        keylog, context = self._contexts.get(certificate, (None, None))
-        if context is None or keylog is not settings.keylog:
-            context = DtlsContext(certificate, keylog=settings.keylog)
-            self._contexts[certificate] = (settings.keylog, context)
+        logs = settings.keylog, settings.capture
+        known, context = self._contexts.get(certificate, (None, None))
+        if context is None or known != logs:
+            context = DtlsContext(certificate, keylog=settings.secrets_log)
+            self._contexts[certificate] = (logs, context)
         return NativeAssociation(path, certificate, context, settings)

@@ -10,7 +10,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from dcsdk.config import ClientConfig
 from dcsdk.errors import (
@@ -23,6 +23,7 @@ from dcsdk.errors import (
 from dcsdk.ims.feature_tags import APP_SUBTYPE, DATACHANNEL, DC_MUX
 from dcsdk.ims.mediasec import media_mechanisms
 from dcsdk.interfaces import (
+    Address,
     IncomingInvitation,
     OutgoingInvitation,
     RegistrationGrant,
@@ -82,6 +83,7 @@ class SipSignalling(Signalling):
         self._features: Mapping[str, str | None] = {}
         self._on_refreshed: Callable[[RegistrationGrant], None] | None = None
         self._on_lost: Callable[[Exception], None] | None = None
+        self._trace: Callable[[Address, Address, bytes], None] | None = None
         self._is_lost = False
         self._is_closed = False
         self._waiting: Mailbox[IncomingInvitation] = Mailbox(MAX_WAITING_INVITATIONS)
@@ -109,6 +111,9 @@ class SipSignalling(Signalling):
         return self._flow.local[0]
 
     # --- life ------------------------------------------------------------------------------------
+    def trace(self, on_message: Callable[[Address, Address, bytes], None]) -> None:
+        self._trace = on_message
+
     async def start(self) -> None:
         if self._is_closed:
             raise LocalProtocolError("the signalling is closed")
@@ -118,10 +123,16 @@ class SipSignalling(Signalling):
                 timers=self._timers,
                 is_user_agent=True,
                 on_flow_closed=self._flow_closed,
+                trace=None if self._trace is None else self._traced,
                 name=f"ue {self._config.public_identity}",
             )
             self._agent.attach(self._endpoint)
         await self._connected()
+
+    def _traced(self, direction: Literal["in", "out"], flow: Flow, data: bytes) -> None:
+        if self._trace is not None:
+            ends = (flow.local, flow.remote) if direction == "out" else (flow.remote, flow.local)
+            self._trace(*ends, data)
 
     async def aclose(self) -> None:
         self._is_closed = True
@@ -175,6 +186,7 @@ class SipSignalling(Signalling):
         registration, self._registration = self._registration, None
         if registration is None:
             return
+        await self._agent.end_calls(self._config.close_timeout_s)  # TS 24.229 5.1.1.6
         error = await registration.deregister(self._config.close_timeout_s)
         self._forget_grant()
         if error is not None:

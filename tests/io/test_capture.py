@@ -7,6 +7,7 @@ import shutil
 import stat
 import struct
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from dcsdk.io.capture import (
     DECRYPTION_SECRETS,
     ENHANCED_PACKET,
     INTERFACE_DESCRIPTION,
+    MAX_MESSAGE_BYTES,
     SECTION_HEADER,
     Capture,
     udp_packet,
@@ -51,6 +53,22 @@ def test_secrets_stand_before_the_packets_they_open(tmp_path: Path) -> None:
     high, low = struct.unpack_from("<II", blocks[3][1], 4)
     assert (high << 32 | low) == 1_700_000_000_500_000
     assert [body[20:].rstrip(b"\0")[-4:] for _, body in blocks[3:5]] == [b"aaaa", b"bbbb"]
+
+
+def test_a_packet_stands_behind_the_secret_that_it_made_known(tmp_path: Path) -> None:
+    path = tmp_path / "call.pcapng"
+    with closing(Capture(path)) as capture, capture.secrets_first():
+        capture.datagrams(ONE, OTHER, b"in", 2)
+        with capture.secrets_first():
+            capture.secret(b"CLIENT_RANDOM 00 11")
+            capture.datagrams(OTHER, ONE, b"out", 3)
+    blocks = blocks_of(path)
+    assert [kind for kind, _ in blocks[2:]] == [
+        DECRYPTION_SECRETS,
+        ENHANCED_PACKET,
+        ENHANCED_PACKET,
+    ]
+    assert blocks[3][1].rstrip(b"\0").endswith(b"in")
 
 
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
@@ -123,3 +141,11 @@ def test_tshark_reads_the_file_without_complaint(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == ["192.0.2.1", "4001", "1"]
+
+
+def test_a_message_longer_than_a_datagram_stands_in_several(tmp_path: Path) -> None:
+    path = tmp_path / "call.pcapng"
+    with closing(Capture(path)) as capture:
+        capture.message(ONE, OTHER, b"x" * (MAX_MESSAGE_BYTES + 1))
+    sizes = [len(body) for kind, body in blocks_of(path) if kind == ENHANCED_PACKET]
+    assert len(sizes) == 2 and sizes[0] > MAX_MESSAGE_BYTES > sizes[1]
