@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -195,6 +195,7 @@ class _Exchange(httpx2.AsyncByteStream):
         event = await self._next_event()
         if not isinstance(event, ResponseReceived):
             raise RemoteProtocolError("HTTP body before its header block")
+        _check_coding(request, event)
         return httpx2.Response(
             event.status,
             headers=list(event.headers),
@@ -276,12 +277,31 @@ class _Exchange(httpx2.AsyncByteStream):
         self._turn.release()
 
 
+def _check_coding(request: httpx2.Request, response: ResponseReceived) -> None:
+    """Let only a coding pass that was asked for: what is packed grows past every limit.
+
+    Source: RFC 9110 12.5.3.
+    """
+    asked = {"", "identity", *_codings(request.headers.raw, b"accept-encoding")}
+    for coding in _codings(response.headers, b"content-encoding"):
+        if coding not in asked:
+            raise RemoteProtocolError(f"HTTP content coding {coding[:32]!r} was not asked for")
+
+
+def _codings(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[str]:
+    """The codings that headers of one name list, in lower case, without weights."""
+    values = b",".join(value for key, value in headers if key.lower() == name)
+    elements = values.decode("latin-1").lower().split(",")
+    return [element.partition(";")[0].strip() for element in elements]
+
+
 class HttpChannel:
     """An open HTTP channel on the client's side.
 
     ``channel.client`` is an ``httpx2.AsyncClient`` whose relative URLs go over the channel:
     ``await channel.client.get("/")``. Bodies stream both ways. One request is outstanding; others
-    wait for their turn.
+    wait for their turn. Bodies come as they are: a program that wants ``gzip`` names it in
+    ``Accept-Encoding``, and bounds itself what it unpacks.
 
     Args:
         carrier: the open channel.
@@ -296,6 +316,7 @@ class HttpChannel:
         self.client = httpx2.AsyncClient(
             transport=ChannelTransport(carrier, limits=limits, host=host),
             base_url=f"http://{host}",
+            headers={"accept-encoding": "identity"},
             follow_redirects=False,
             trust_env=False,
             timeout=httpx2.Timeout(limits.idle_s, pool=None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -230,6 +231,28 @@ async def test_a_body_over_the_limit_resets_the_channel_in_the_middle() -> None:
         assert near.was_aborted
         with pytest.raises(ChannelClosed):
             await channel.client.get("/")
+
+
+@pytest.mark.clause("D8", "RFC 9110 12.5.3")
+async def test_a_packed_body_that_was_not_asked_for_resets_the_channel() -> None:
+    bomb = gzip.compress(bytes(100_000_000))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+    near, far = memory_channel_pair()
+    async with HttpChannel(near) as channel:
+        await far.send(head)
+        with pytest.raises(RemoteProtocolError, match="gzip"):
+            await channel.client.get("/")
+        assert near.was_aborted
+
+
+@pytest.mark.clause("RFC 9110 12.5.3")
+async def test_a_packed_body_comes_unpacked_when_the_program_asked_for_it() -> None:
+    async def packed(exchange: HttpExchange) -> None:
+        await exchange.respond(200, {"content-encoding": "gzip"}, gzip.compress(b"hello"))
+
+    async with serving(packed) as (channel, _, _):
+        response = await channel.client.get("/", headers={"accept-encoding": "br, GZIP;q=0.5"})
+        assert response.text == "hello"
 
 
 @pytest.mark.clause("D8")
