@@ -165,13 +165,15 @@ class SipUserAgent:
     async def aclose(self, timeout_s: float = 3.0) -> None:
         """End every call: CANCEL, BYE, refusals. Idempotent; bounded by ``timeout_s``."""
         self._is_closing = True
-        for call in list(self._outgoing):
-            call.cancel()
-        byes = [asyncio.ensure_future(leg.bye(timeout_s)) for leg in self.legs]
-        if byes:
-            await asyncio.wait(byes)
+        await self.end_calls(timeout_s)
         self.is_closed = True
         await self._tasks.aclose()
+
+    async def end_calls(self, timeout_s: float) -> None:
+        """End every call that is up or under way, bounded by ``timeout_s``."""
+        for call in list(self._outgoing):
+            call.cancel()
+        await asyncio.gather(*(leg.bye(timeout_s) for leg in self.legs))
 
     # --- for calls and dialogs -------------------------------------------------------------------
     def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:

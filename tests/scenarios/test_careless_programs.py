@@ -35,6 +35,7 @@ async def test_a_channel_request_ends_when_the_own_side_hangs_up(
             await opening
 
 
+@pytest.mark.clause("TS 24.229 5.1.1.6")
 async def test_a_client_that_closes_while_it_answers_ends_the_call_with_a_typed_error(
     alice: Ue, bob: Ue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
