@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -16,12 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from dcsdk.errors import ConfigError
+from dcsdk.errors import ConfigError, ParseError
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.security import Secret
+from dcsdk.sip.uri import SipUri
 
 SipTransportName = Literal["udp", "tcp", "tls"]
 MAX_CONFIG_BYTES = 1 << 20
+MAX_NUMBER = 1e12
+MAX_EXPIRES_S = 2**32 - 1
 
 
 def _coerce(name: str, wanted: Any, value: Any) -> Any:
@@ -49,7 +53,9 @@ def _coerce(name: str, wanted: Any, value: Any) -> Any:
         raise ConfigError(f"{name} must be text")
     if wanted is Path and isinstance(value, str | Path):
         return Path(value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) < MAX_NUMBER:  # NaN too, which compares with nothing
+            raise ConfigError(f"{name} must be a number below {MAX_NUMBER:g}")
         return float(value)
     if wanted is int and isinstance(value, bool):
         raise ConfigError(f"{name} must be a number, not {value!r}")
@@ -113,7 +119,9 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         return tomllib.loads(data.decode())
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as exc:  # bad syntax, bad UTF-8, huge numbers, deep nesting
         raise ConfigError(f"{path} is not TOML: {exc}") from exc
 
 
@@ -201,6 +209,18 @@ class ClientConfig:
             raise ConfigError(
                 f"public_identity must look like sip:user@domain, not {self.public_identity!r}"
             )
+        for name, uri in (
+            ("public_identity", self.public_identity),
+            ("home_domain", f"sip:{self.domain}"),
+        ):
+            try:
+                SipUri.parse(uri)
+            except ParseError as exc:
+                raise ConfigError(f"{name} cannot be used: {exc}") from exc
+        for name in ("private_identity", "user_agent", "access_network_info"):
+            text = getattr(self, name)
+            if text is not None and not text.isprintable():
+                raise ConfigError(f"{name} holds a control character")
         if not 0 < self.pcscf_port < 65_536:
             raise ConfigError(f"pcscf_port must be 1..65535, not {self.pcscf_port}")
         for name in (
@@ -210,10 +230,10 @@ class ClientConfig:
             "request_timeout_s",
             "close_timeout_s",
         ):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be more than 0 seconds")
-        if self.register_expires_s <= 0:
-            raise ConfigError("register_expires_s must be more than 0")
+        if not 0 < self.register_expires_s <= MAX_EXPIRES_S:
+            raise ConfigError(f"register_expires_s must be 1..{MAX_EXPIRES_S}")
 
     @property
     def impi(self) -> str:

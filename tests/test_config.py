@@ -57,6 +57,15 @@ def test_an_unknown_key_of_the_profile_is_named_with_its_place() -> None:
         ({"public_identity": "sip:a@b", "profile": 5}, "profile must be ImsProfile"),
         ({"public_identity": "sip:a@b", "media_timeout_s": 0}, "media_timeout_s must be more"),
         ({"public_identity": "sip:a@b", "register_expires_s": 0}, "register_expires_s"),
+        ({"public_identity": "sip:a@b", "register_expires_s": 2**32}, "register_expires_s"),
+        ({"public_identity": "sip:a@b", "call_timeout_s": float("nan")}, "call_timeout_s"),
+        ({"public_identity": "sip:a@b", "call_timeout_s": float("inf")}, "call_timeout_s"),
+        ({"public_identity": "sip:a@b", "call_timeout_s": 10**400}, "call_timeout_s"),
+        ({"public_identity": "sip:@b"}, "public_identity cannot be used"),
+        ({"public_identity": "sip:a\r\nX: y@b"}, "public_identity cannot be used"),
+        ({"public_identity": "sip:a@b", "home_domain": "b c"}, "home_domain cannot be used"),
+        ({"public_identity": "sip:a@b", "user_agent": "x\r\nX: y"}, "user_agent holds"),
+        ({"public_identity": "sip:a@b", "private_identity": "a\0"}, "private_identity holds"),
     ],
 )
 def test_values_that_cannot_be_are_refused(values: dict[str, object], message: str) -> None:
@@ -67,6 +76,10 @@ def test_values_that_cannot_be_are_refused(values: dict[str, object], message: s
 def test_what_is_not_toml_or_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is not TOML"):
         read_toml(write(tmp_path, "= ="))
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read_toml(write(tmp_path, "a = " + "[" * 100_000))
+    with pytest.raises(ConfigError, match="is not TOML"):
+        read_toml(write(tmp_path, "a = " + "9" * 5000))
     with pytest.raises(ConfigError, match="cannot read"):
         read_toml(tmp_path / "missing.toml")
     with pytest.raises(ConfigError, match="larger than"):
