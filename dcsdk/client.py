@@ -130,7 +130,7 @@ class Client:
     Args:
         config: see :class:`dcsdk.ClientConfig`.
         registry: the plug-ins; by default all that are installed.
-        on_event: called with each :data:`dcsdk.events.Event`.
+        on_event: called with each :data:`dcsdk.events.Event`; what it raises is logged.
 
     Raises:
         ConfigError: a plug-in that the config names is not loaded.
@@ -227,8 +227,13 @@ class Client:
         await self.aclose()
 
     def _emit(self, event: Event) -> None:
-        if self._on_event is not None:
+        """Tell the program; what its callback raises is logged and ends nothing here."""
+        if self._on_event is None:
+            return
+        try:
             self._on_event(event)
+        except Exception:
+            logger.exception("on_event failed event=%s", type(event).__name__)
 
     # --- registration --------------------------------------------------------------------------
     @property
