@@ -234,6 +234,9 @@ class MemorySignalling(Signalling):
     def local_host(self) -> str:
         return "127.0.0.1"
 
+    def trace(self, listener: object) -> None:
+        """Nothing here has the form of a message."""
+
     async def start(self) -> None:
         if self.board.start_error is not None:
             raise self.board.start_error

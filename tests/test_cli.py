@@ -130,6 +130,12 @@ def test_a_capture_that_cannot_be_written_is_one_line_and_status_2(
     assert_one_line(result, 2, "nowhere", "capture")
 
 
+def test_demo_brings_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcsdk.cli.SAMPLE_BYTES", FILE_BYTES)
+    told = json.loads(run("demo", "--json").stdout)
+    assert told["ok"] and told["bytes_moved"] == FILE_BYTES
+
+
 def test_demo_logs_when_asked(file: Path) -> None:
     result = run("--verbose", "demo", "--file", file, "--json")
     assert result.exit_code == 0

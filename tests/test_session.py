@@ -15,6 +15,8 @@ from dcsdk import (
     TransportError,
     UnsupportedByPeer,
 )
+from dcsdk.media_line import MediaLine
+from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.session import MAX_GLARE_RETRIES, MAX_WAITING_REQUESTS
 from tests.memory_clients import a_pair, dialog_of
@@ -237,13 +239,19 @@ async def test_a_line_that_the_offer_closes_is_closed(board: Switchboard) -> Non
         assert answered.streams == ()
 
 
-async def test_requests_nobody_looks_at_are_refused_at_a_bound(board: Switchboard) -> None:
-    async with a_pair(board, request_timeout_s=0.02) as (session, answered), asyncio.timeout(15):
-        for number in range(MAX_WAITING_REQUESTS + 1):
-            with pytest.raises(UnsupportedByPeer):
-                await session.open(label=str(number))
-        waiting = [await anext(answered.incoming()) for _ in range(MAX_WAITING_REQUESTS)]
-        assert [request.label for request in waiting] == list(map(str, range(len(waiting))))
+async def test_more_requests_than_may_wait_are_refused_at_once(board: Switchboard) -> None:
+    async with a_pair(board) as (session, answered), asyncio.timeout(10):
+        changes: dict[MediaLine, list[Dcmap]] = {}
+        for start in (1000, 2000):
+            line = await session._application_line(None, None)
+            changes[line] = [Dcmap(stream_id=start + number) for number in range(40)]
+        offer = await session.negotiation.offer(changes)
+        exchange = asyncio.create_task(dialog_of(session).reoffer(offer, timeout_s=10))
+        for _ in range(MAX_WAITING_REQUESTS):
+            (await anext(answered.incoming())).refuse()
+        answer = await exchange
+        assert [media.is_rejected for media in answer.media] == [True, True]
+        await session.negotiation.take_answer(answer, changes)
 
 
 @pytest.mark.clause("RFC 3264 8.1")
