@@ -12,7 +12,7 @@ import pytest
 from dcsdk.errors import RemoteProtocolError
 
 from .connecting import OFFER_ACTIVE, Way
-from .peer_kinds import Peer, PeerKind
+from .peer_kinds import Fault, Peer, PeerKind
 
 REQUIRED = os.environ.get("DCSDK_INTEROP_REQUIRED") == "1"
 """Set by ``make interop``, which has installed everything."""
@@ -57,7 +57,8 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 def way(request: pytest.FixtureRequest, peer: Peer) -> Way:
     """Return the way to connect; one that the peer gets wrong is an expected failure."""
     chosen: Way = request.param
-    if chosen is OFFER_ACTIVE and not peer.kind.takes_setup_active:
-        reason = f"{peer.kind.name} answers a=setup:active with active"
+    fault = Fault.ACTIVE_TO_ACTIVE
+    if chosen is OFFER_ACTIVE and fault in peer.kind.faults:
+        reason = f"{peer.kind.name} {fault.value}"
         request.applymarker(pytest.mark.xfail(raises=RemoteProtocolError, reason=reason))
     return chosen

@@ -19,7 +19,7 @@ from .peer_kinds import KINDS, Peer
 from .peer_link import PeerLink
 from .peer_process import PeerChannel, PeerConnection
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 30.0
 """Bound on one connection; what it does takes a second or two."""
 
 STREAM_ID = 10
@@ -93,11 +93,13 @@ class Agreed:
 
     Attributes:
         link: our end of the connection.
+        connection: the peer's.
         ours: our end of the channel.
         theirs: the peer's.
     """
 
     link: PeerLink
+    connection: PeerConnection
     ours: DataChannel
     theirs: PeerChannel
 
@@ -112,7 +114,7 @@ async def agreed_channel(peer: Peer, way: Way, **options: Any) -> AsyncIterator[
         theirs = await connection.open("agreed", negotiated=True, id=STREAM_ID, protocol="http")
         await connect(link, connection, way)
         await theirs.opened()
-        yield Agreed(link=link, ours=ours, theirs=theirs)
+        yield Agreed(link=link, connection=connection, ours=ours, theirs=theirs)
 
 
 async def send_all(channel: DataChannel, messages: Iterable[str | bytes]) -> None:

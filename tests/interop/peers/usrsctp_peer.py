@@ -21,6 +21,8 @@ TICK_MS = 10
 SCTP_PORT = 6_000
 DTLS_MTU = 1_200
 BIO_BYTES = 65_536
+UNCHOSEN = -1
+"""The stream id of a channel while the role in DTLS is not known."""
 
 PPID_DCEP, PPID_STRING, PPID_BINARY, PPID_STRING_EMPTY, PPID_BINARY_EMPTY = 50, 51, 53, 56, 57
 OPEN, ACK = 3, 2
@@ -110,13 +112,14 @@ class _Connection(Connection, asyncio.DatagramProtocol):
         self._dtls = SSL.Connection(context)
         self._dtls.set_ciphertext_mtu(DTLS_MTU)
         self._is_secure = False
-        self._is_client = False
+        self._is_client: bool | None = None
         self._remote: tuple[str, int] | None = None
         self._remote_fingerprint = ""
         self._early: list[bytes] = []
         self._transport: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._channels: dict[int, _Channel] = {}
+        self._unnamed: list[_Channel] = []
         self._is_up = False
         self.association: Association = None  # type: ignore[assignment]
 
@@ -147,6 +150,8 @@ class _Connection(Connection, asyncio.DatagramProtocol):
         self._remote = ("127.0.0.1", int(told["m"].split()[1]))
         self._remote_fingerprint = told["fingerprint"]
         self._is_client = is_client
+        for channel in self._unnamed:
+            self._name(channel)
         self.association = Association(
             next(self.numbers),
             local_port=SCTP_PORT,
@@ -234,17 +239,22 @@ class _Connection(Connection, asyncio.DatagramProtocol):
 
     # --- channels ---------------------------------------------------------------------------------
     def open(self, label: str, options: dict[str, Any]) -> Channel:
-        stream_id = options.get("id")
-        if stream_id is None:
+        channel = _Channel(self, options.get("id", UNCHOSEN), {"label": label, **options})
+        if self._is_client is None:
+            self._unnamed.append(channel)  # ids depend on the role
+        else:
+            self._name(channel)
+        return channel
+
+    def _name(self, channel: _Channel) -> None:
+        if channel.stream_id == UNCHOSEN:
             first = 0 if self._is_client else 1
-            stream_id = next(
+            channel.stream_id = next(
                 item for item in itertools.count(first, 2) if item not in self._channels
             )
-        channel = _Channel(self, stream_id, {"label": label, **options})
-        self._channels[stream_id] = channel
+        self._channels[channel.stream_id] = channel
         if self._is_up:
             self._announce(channel)
-        return channel
 
     def _announce(self, channel: _Channel) -> None:
         options = channel.options
