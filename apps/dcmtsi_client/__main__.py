@@ -5,25 +5,44 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
+import stat
 import sys
 from pathlib import Path
 
 from apps.dcmtsi_client.phone import Phone
 from dcsdk import Client, ClientConfig, ConfigError, DcsdkError
 
+MAX_LINE_BYTES = 64 * 1024
+MAX_SCRIPT_BYTES = 1024 * 1024
+
 
 def show(text: str) -> None:
-    """Print one line at once."""
-    print(text, flush=True)
+    """Print one line at once; what others wrote cannot steer the terminal."""
+    print("".join(c if c.isprintable() else repr(c)[1:-1] for c in text), flush=True)
 
 
 async def read_lines() -> asyncio.StreamReader:
     """Return standard input as a stream that can be awaited."""
-    reader = asyncio.StreamReader(limit=64 * 1024)
+    reader = asyncio.StreamReader(limit=MAX_LINE_BYTES)
+    mode = os.fstat(sys.stdin.fileno()).st_mode
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or sys.stdin.isatty()):
+        reader.feed_data(sys.stdin.buffer.read(MAX_SCRIPT_BYTES))  # a file: it is there at once
+        reader.feed_eof()
+        return reader
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
     return reader
+
+
+async def read_line(lines: asyncio.StreamReader) -> bytes:
+    """Return the next line, empty at the end."""
+    while True:
+        try:
+            return await lines.readline()
+        except ValueError:
+            show(f"! a line of more than {MAX_LINE_BYTES} bytes is ignored")
 
 
 async def run(config: ClientConfig, downloads: Path, auto_answer: bool) -> None:
@@ -33,7 +52,7 @@ async def run(config: ClientConfig, downloads: Path, auto_answer: bool) -> None:
         await phone.start()
         try:
             lines = await read_lines()
-            while line := await lines.readline():
+            while line := await read_line(lines):
                 name, _, argument = line.decode(errors="replace").strip().partition(" ")
                 if name in ("quit", "exit"):
                     break
@@ -44,7 +63,7 @@ async def run(config: ClientConfig, downloads: Path, auto_answer: bool) -> None:
                         show(f"! {exc}")
                 elif name:
                     if name != "help":
-                        show(f"unknown command {name!r}")
+                        show(f"unknown command {name[:40]!r}")
                     for command, (text, _) in phone.commands.items():
                         show(f"  {command} {text}")
                     show("  quit leave")

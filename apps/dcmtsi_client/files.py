@@ -6,11 +6,12 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import quote, unquote
 
 CHUNK_BYTES = 256 * 1024
-MAX_NAME = 120
+MAX_NAME_BYTES = 120
 FILE_LABEL = "file"
 
 Progress = Callable[[str, int], None]
@@ -19,8 +20,8 @@ Progress = Callable[[str, int], None]
 def safe_name(target: str) -> str:
     """Make a file name of what the other side wrote: no folders, no hidden files, no surprises."""
     name = Path(unquote(target.rpartition("/")[2])).name
-    name = re.sub(r"[^\w .()+-]", "_", name).strip(". ")[:MAX_NAME]
-    return name or "unnamed"
+    name = re.sub(r"[^\w .()+-]", "_", name).strip(". ")
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore") or "unnamed"
 
 
 def free_path(folder: Path, name: str) -> Path:
@@ -46,6 +47,11 @@ def readable_file(name: str) -> Path:
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+def _remove(part: Path | None) -> None:
+    if part is not None:
+        part.unlink(missing_ok=True)
 
 
 async def send_file(http: Any, path: Path, progress: Progress) -> tuple[int, str]:
@@ -86,22 +92,23 @@ async def receive_files(http: Any, folder: Path, done: Callable[[Path, int, str]
         if exchange.method != "PUT":
             await exchange.respond(405)
             continue
-        path = free_path(folder, safe_name(exchange.target))
-        part = path.with_name(path.name + ".part")
+        part: Path | None = None
         digest, size = hashlib.sha256(), 0
         try:
-            with part.open("wb") as file:
+            # Two channels may bring the same name: each writes its own file until it is complete.
+            with NamedTemporaryFile(dir=folder, prefix=".part-", delete=False) as file:
+                part = Path(file.name)
                 async for chunk in exchange.body():
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-            part.rename(path)
+            path = part.rename(free_path(folder, safe_name(exchange.target)))
         except OSError as exc:
-            part.unlink(missing_ok=True)
+            _remove(part)
             await exchange.respond(507, body=str(exc.strerror).encode())
             continue
         except BaseException:
-            part.unlink(missing_ok=True)
+            _remove(part)
             raise
         await exchange.respond(201, {"x-sha256": digest.hexdigest()})
         done(path, size, digest.hexdigest())

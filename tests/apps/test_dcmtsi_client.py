@@ -10,11 +10,18 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
-from apps.dcmtsi_client.files import MAX_NAME, free_path, readable_file, safe_name
+from apps.dcmtsi_client.__main__ import show
+from apps.dcmtsi_client.files import (
+    MAX_NAME_BYTES,
+    free_path,
+    readable_file,
+    receive_files,
+    safe_name,
+)
 from dcsdk import Client, ClientConfig
 from tests.processes import ROOT, read_line, running
 
@@ -27,7 +34,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run ``dcsdk emulator`` on free ports; the folder with its users' configurations."""
     folder = tmp_path_factory.mktemp("ims")
     config = folder / "network.toml"
-    config.write_text("tls_port = 0\n")
+    config.write_text("udp_port = 0\ntcp_port = 0\ntls_port = 0\n")
     command = ["-m", "dcsdk", "emulator", "--folder", str(folder), "--config", str(config)]
     with running(*command, folder=ROOT) as process:
         assert json.loads(read_line(process))["ready"]
@@ -66,7 +73,11 @@ class Terminal:
 
 @asynccontextmanager
 async def terminal(
-    emulator: Path, name: str, folder: Path, *options: str
+    emulator: Path,
+    name: str,
+    folder: Path,
+    *options: str,
+    stdin: int | IO[str] = asyncio.subprocess.PIPE,
 ) -> AsyncIterator[Terminal]:
     """Run the client until the context ends."""
     downloads = folder / f"{name}-downloads"
@@ -81,7 +92,7 @@ async def terminal(
         str(downloads),
         *options,
         cwd=ROOT,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -270,11 +281,81 @@ async def test_a_client_that_cannot_start_says_why_in_one_line(
         ("/files/a%00b", "a_b"),
         ("/files/a%0Ab", "a_b"),
         ("/files/C:%5Cautoexec.bat", "C__autoexec.bat"),
-        ("/files/" + "x" * 500, "x" * MAX_NAME),
+        ("/files/" + "x" * 500, "x" * MAX_NAME_BYTES),
+        ("/files/" + "%E6%96%87" * 500, "文" * (MAX_NAME_BYTES // 3)),
+        ("/files/a%E2%80%AEfdp.exe", "a_fdp.exe"),
     ],
 )
 def test_names_of_the_other_side_are_made_safe(target: str, name: str) -> None:
     assert safe_name(target) == name
+
+
+class TwoHalves:
+    """A PUT whose body comes in two pieces, the second when the test says so."""
+
+    method = "PUT"
+    target = "/files/same.txt"
+
+    def __init__(self, first: bytes, second: bytes) -> None:
+        self._pieces = (first, second)
+        self.go_on = asyncio.Event()
+        self.began = asyncio.Event()
+        self.status = 0
+
+    async def requests(self) -> AsyncIterator[TwoHalves]:
+        yield self
+
+    async def body(self) -> AsyncIterator[bytes]:
+        yield self._pieces[0]
+        self.began.set()
+        await self.go_on.wait()
+        yield self._pieces[1]
+
+    async def respond(self, status: int, headers: Any = None, body: bytes = b"") -> None:
+        self.status = status
+
+
+async def test_two_files_of_one_name_at_the_same_time_stay_two_files(tmp_path: Path) -> None:
+    one, two = TwoHalves(b"one", b"ONE"), TwoHalves(b"two", b"TWO")
+    tasks = [
+        asyncio.create_task(receive_files(end, tmp_path, lambda *_: None)) for end in (one, two)
+    ]
+    for end in (one, two):
+        await end.began.wait()
+        end.go_on.set()
+    await asyncio.gather(*tasks)
+    assert (one.status, two.status) == (201, 201)
+    assert sorted(path.read_bytes() for path in tmp_path.iterdir()) == [b"oneONE", b"twoTWO"]
+    assert names_in(tmp_path) == ["same-1.txt", "same.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("\x1b[2Jevil", r"\x1b[2Jevil"), ("a\u202eb", r"a\u202eb"), ("plain ä", "plain ä")],
+)
+def test_what_others_wrote_cannot_steer_the_terminal(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(text)
+    assert capsys.readouterr().out == shown + "\n"
+
+
+@pytest.mark.parametrize("text", ["security\n", "", "x" * 200_000 + "\nsecurity\n"])
+async def test_commands_may_come_from_a_file(emulator: Path, tmp_path: Path, text: str) -> None:
+    script = tmp_path / "script"
+    script.write_text(text)
+    with script.open() as file:
+        async with terminal(emulator, "alice", tmp_path, stdin=file) as alice:
+            if text:
+                await alice.see("! no call is up")
+            await alice.see("bye")
+            await alice.process.wait()
+
+
+async def test_a_device_that_is_empty_ends_the_client(emulator: Path, tmp_path: Path) -> None:
+    async with terminal(emulator, "alice", tmp_path, stdin=asyncio.subprocess.DEVNULL) as alice:
+        await alice.see("bye")
+        await alice.process.wait()
 
 
 def test_a_file_that_is_there_is_never_overwritten(tmp_path: Path) -> None:
