@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import stat
 import sys
 import tempfile
 from pathlib import Path
@@ -75,9 +76,12 @@ def demo(
     """Two clients register, call, fetch a mini-app and move a file over a data channel."""
     if file is not None:
         try:
-            with file.open("rb") as handle:
-                if not handle.read(1):
-                    raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
+            if not file.is_dir() and not stat.S_ISREG(file.stat().st_mode):
+                raise _fail(f"{file} is a device or pipe, not a file", EXIT_USAGE)
+            with file.open("rb"):
+                pass
+            if not file.stat().st_size:
+                raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
         except OSError as exc:
             raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
     view = None if as_json else TimelineReporter(Console())

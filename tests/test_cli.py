@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -150,6 +151,11 @@ def test_a_file_that_cannot_be_sent_is_one_line_and_status_2(
 ) -> None:
     (tmp_path / "empty.bin").touch()
     assert_one_line(run("demo", "--file", tmp_path / name), 2, says, str(tmp_path))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert_one_line(run("demo", "--file", tmp_path / "pipe"), 2, "not a file", str(tmp_path))
 
 
 @pytest.fixture
