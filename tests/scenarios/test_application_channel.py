@@ -201,11 +201,12 @@ async def test_one_channel_of_a_line_is_refused_and_the_others_stay(alice: Ue, b
 
 
 async def test_a_request_nobody_decides_is_refused_in_time(make_ue: MakeUe) -> None:
-    alice, bob = await make_ue("alice"), await make_ue("bob", request_timeout_s=0.05)
+    alice, bob = await make_ue("alice"), await make_ue("bob", request_timeout_s=0.2)
     async with a_call(alice, bob) as (session, answered):
-        with pytest.raises(UnsupportedByPeer):
-            await session.open(label="ignored")
+        opening = asyncio.create_task(session.open(label="ignored"))
         late = await next_request(answered)
+        with pytest.raises(UnsupportedByPeer):
+            await opening
         with pytest.raises(ChannelClosed):
             await late.accept()
 
