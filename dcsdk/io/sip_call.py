@@ -98,6 +98,7 @@ class CallLeg:
         features: Contact features, as they are written behind our Contact.
         ack_body: body of the ACK of our 2xx: the answer, when our 2xx carried the offer.
         on_ended: called once when the dialog is over.
+        refuse: answers the peer's INVITE with a status, as long as the dialog is early.
     """
 
     def __init__(self, agent: SipUserAgent, dialog: Dialog, flow: Flow, features: str) -> None:
@@ -110,6 +111,7 @@ class CallLeg:
         self.features = features
         self.ack_body = b""
         self.on_ended: Callable[[], None] | None = None
+        self.refuse: Callable[[int], None] | None = None
         self._agent = agent
         self._pending: ClientTransaction | None = None
         self._incoming: IncomingRequest | None = None
@@ -182,7 +184,14 @@ class CallLeg:
                 return
 
     async def bye(self, timeout_s: float = 2.0) -> None:
-        """End the dialog. Idempotent; an unanswered BYE is given up after ``timeout_s``."""
+        """End the dialog. Idempotent; an unanswered BYE is given up after ``timeout_s``.
+
+        An INVITE that we have not answered is refused: its dialog is early, and a callee sends no
+        BYE in one (RFC 3261 15).
+        """
+        if self.dialog.state is DialogState.EARLY and self.refuse is not None:
+            self.refuse(480)
+            return
         if self._bye_task is None:
             if self._agent.is_closed:
                 self.finish("the user agent closed")

@@ -179,6 +179,7 @@ class IncomingCall:
         self._incoming = incoming
         self._is_decided = False
         leg.on_ended = self._withdrawn
+        leg.refuse = self.reject
         incoming.when_cancelled(self._withdrawn)
 
     @property

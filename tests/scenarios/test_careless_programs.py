@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from dcsdk import Client, DcsdkError, Event, Session, SessionEnded, TransportError
+from dcsdk import CallRejected, Client, DcsdkError, Event, Session, SessionEnded, TransportError
 from dcsdk.emulator import Network
 from dcsdk.interfaces import SignallingDialog
 from dcsdk.plugins.sip_calls import SipIncomingInvitation
 from dcsdk.sdp.session import SessionDescription
-from tests.scenarios.calls import BOB, Ue, a_call, dial, next_request
+from tests.scenarios.calls import BOB, Ue, a_call, dial, messages, next_request
 
 
 @pytest.mark.parametrize("is_accepting", [True, False], ids=["accepting", "not yet"])
@@ -78,3 +78,16 @@ async def test_an_event_callback_that_fails_is_logged_and_ends_nothing(
         async with await (await bob.next_call()).accept(), await calling as session:
             assert await session.bootstrap.applications()
     assert "on_event failed event=StreamSecured" in caplog.text
+
+
+@pytest.mark.clause("RFC 3261 15")
+async def test_a_client_that_closes_while_it_rings_refuses_the_call_and_sends_no_bye(
+    ims_network: Network, alice: Ue, bob: Ue
+) -> None:
+    calling = asyncio.create_task(alice.client.call(BOB))
+    await (await bob.next_call()).ring()
+    await bob.client.aclose()
+    with pytest.raises(CallRejected) as caught:
+        await calling
+    assert caught.value.status == 480
+    assert not list(messages(ims_network, "bob", "P-CSCF", "BYE"))
