@@ -37,13 +37,18 @@ class KeyLog:
         )
 
     def __call__(self, line: bytes) -> None:
-        """Write one line; after ``close`` it is dropped.
+        """Write one line; after ``close`` it is dropped. A full disk ends the log, not the call.
 
         Args:
             line: as OpenSSL gives it, without a line end.
         """
-        if not self._file.closed:
+        if self._file.closed:
+            return
+        try:
             self._file.write(line + b"\n")
+        except OSError as exc:
+            logger.error("keylog=%s ends here, it cannot be written: %s", self.path, exc.strerror)
+            self.close()
 
     def close(self) -> None:
         """Close the file. Idempotent."""

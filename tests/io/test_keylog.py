@@ -36,3 +36,13 @@ def test_it_warns_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 def test_a_file_that_cannot_be_opened_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot open the key log"):
         KeyLog(tmp_path / "missing" / "keys.log")
+
+
+def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    log = KeyLog("/dev/full")
+    log(b"CLIENT_RANDOM 00 11")
+    log(b"CLIENT_RANDOM 22 33")
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "No space left" in record.getMessage()
+    assert "11" not in record.getMessage()
+    log.close()
