@@ -110,6 +110,13 @@ class IncomingCall:
         """
         await self._invitation.reject(status, reason)
 
+    async def wait_ended(self) -> str:
+        """Wait until the call is over; returns why, in words.
+
+        A call that was not answered is over when the caller gives up or when it is rejected.
+        """
+        return await self._invitation.wait_ended()
+
     async def accept(self) -> Session:
         """Answer the call and bring up the bootstrap channels the network offers.
 

@@ -149,6 +149,10 @@ class MemoryInvitation(IncomingInvitation):
         self.outcome.set_exception(CallRejected(f"refused with {status}", status=status))
         self.outcome.exception()
 
+    async def wait_ended(self) -> str:
+        await asyncio.wait([self.outcome])
+        return "it was rejected" if self.dialog is None else await self.dialog.wait_ended()
+
 
 class MemoryCall(OutgoingInvitation):
     """A call of ours."""

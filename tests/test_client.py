@@ -195,6 +195,7 @@ async def test_an_invite_without_an_offer_is_answered_488(board: Switchboard) ->
         with pytest.raises(NegotiationError, match="no offer"):
             await call.accept()
         assert invitation.rejected_with == 488
+        assert await call.wait_ended() == "it was rejected"
 
 
 async def test_a_refusal_that_cannot_be_sent_is_logged(

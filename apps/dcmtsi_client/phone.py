@@ -97,9 +97,16 @@ class Phone:
                 continue
             self._ringing = call
             await call.ring()
+            self._spawn(self._watch_ringing(call))
             self._show(f"{call.asserted_identity or call.remote_uri} calls: answer or reject?")
             if self._auto_answer:
                 await self._guard(self.answer(""))
+
+    async def _watch_ringing(self, call: IncomingCall) -> None:
+        reason = await call.wait_ended()
+        if self._ringing is call:
+            self._ringing = None
+            self._show(f"the call ended: {reason}")
 
     # --- calls ---------------------------------------------------------------------------------
     async def call(self, target: str) -> None:

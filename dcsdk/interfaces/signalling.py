@@ -148,6 +148,10 @@ class IncomingInvitation(ABC):
     async def reject(self, status: int, reason: str | None = None) -> None:
         """Refuse the call."""
 
+    @abstractmethod
+    async def wait_ended(self) -> str:
+        """Wait until the call is over, answered or not; returns why, in words."""
+
 
 class Signalling(ABC):
     """How the client reaches the network: SIP, or whatever a WIC's provider uses (N.2.2)."""

@@ -121,6 +121,9 @@ class SipIncomingInvitation(IncomingInvitation):
     async def reject(self, status: int, reason: str | None = None) -> None:
         self._call.reject(status, reason)
 
+    async def wait_ended(self) -> str:
+        return await self._call.leg.wait_ended()
+
 
 async def read_answer(leg: CallLeg, response: Response) -> SessionDescription:
     """Read the SDP answer of a 2xx; without one the call cannot go on and is ended.

@@ -182,6 +182,20 @@ async def test_calls_are_rejected_or_answered_by_themselves(emulator: Path, tmp_
         await alice.see("! the call was refused: 404")
 
 
+async def test_a_phone_whose_caller_gave_up_rings_again(emulator: Path, tmp_path: Path) -> None:
+    async with terminal(emulator, "bob", tmp_path) as bob:
+        await bob.see("registered as")
+        async with Client(ClientConfig.load(emulator / "alice.toml")) as alice:
+            await alice.register()
+            for _ in range(2):
+                calling = asyncio.create_task(alice.call(BOB))
+                await bob.see("calls: answer or reject?")
+                calling.cancel()
+                await bob.see("the call ended: the caller gave up")
+                await asyncio.wait([calling])
+                assert calling.cancelled()
+
+
 async def test_commands_that_make_no_sense_are_explained(emulator: Path, tmp_path: Path) -> None:
     async with terminal(emulator, "alice", tmp_path) as alice:
         await alice.see("registered as")

@@ -78,6 +78,7 @@ async def test_a_cancelled_call_is_withdrawn_at_the_callee(
     await ims_network.trace.wait_for(
         lambda event: event.source == "bob" and event.summary.startswith("487")
     )
+    assert await call.wait_ended() == "the caller gave up"
     with pytest.raises(CallRejected) as caught:
         await call.accept()
     assert caught.value.status == 487
