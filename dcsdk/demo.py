@@ -219,12 +219,19 @@ class Demo:
             self._add_streams("bob", session)
             async for exchange in http.requests():
                 digest, size = hashlib.sha256(), 0
-                with self._target.open("wb") as file:
-                    async for chunk in exchange.body():
-                        file.write(chunk)
-                        digest.update(chunk)
-                        size += len(chunk)
-                        self._reporter.progress(size, self._result.file_bytes)
+                try:
+                    with self._target.open("wb") as file:
+                        async for chunk in exchange.body():
+                            file.write(chunk)
+                            digest.update(chunk)
+                            size += len(chunk)
+                            self._reporter.progress(size, self._result.file_bytes)
+                except DcsdkError:
+                    raise
+                except OSError as exc:
+                    received.set_exception(exc)
+                    await exchange.respond(507)
+                    continue
                 await exchange.respond(201, {"x-sha256": digest.hexdigest()})
                 received.set_result((size, digest.hexdigest()))
                 return
@@ -272,6 +279,8 @@ class Demo:
         )
         self._result.transfer_seconds = time.monotonic() - started
         if response.status_code != 201:
+            if received.done():
+                await received  # says why
             raise NegotiationError(f"the file was answered with status {response.status_code}")
         self._result.sha256_sent = digest.hexdigest()
         self._result.bytes_moved, self._result.sha256_received = await received

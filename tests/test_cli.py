@@ -153,6 +153,18 @@ def test_a_file_that_cannot_be_sent_is_one_line_and_status_2(
     assert_one_line(run("demo", "--file", tmp_path / name), 2, says, str(tmp_path))
 
 
+def test_a_full_disk_on_the_receiving_side_is_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    init = Demo.__init__
+
+    def on_a_full_disk(self: Demo, *args: Any, **values: Any) -> None:
+        init(self, *args, **{**values, "target": Path("/dev/full")})
+
+    monkeypatch.setattr(Demo, "__init__", on_a_full_disk)
+    assert_one_line(run("demo", "--file", file), 1, "No space left on device")
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert_one_line(run("demo", "--file", tmp_path / "pipe"), 2, "not a file", str(tmp_path))

@@ -192,7 +192,8 @@ class SipTransport:
         except TransportError:
             raise
         except OSError as exc:
-            raise PeerUnreachable(f"no connection to {host} port {port}: {exc}") from exc
+            why = str(exc) or type(exc).__name__
+            raise PeerUnreachable(f"no connection to {host} port {port}: {why}") from exc
         finally:
             self._connecting.discard(bound)
 
