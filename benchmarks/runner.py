@@ -221,7 +221,9 @@ class Runner:
 
     async def _memory(self, variant: Variant, metrics: set[str]) -> None:
         """Memory and idleness of many open associations."""
-        count = self._effort.idle
+        effort, is_ours = self._effort, variant.engine == "dcsdk"
+        count = effort.idle if is_ours else effort.idle_peers
+        seconds = effort.idle_s if is_ours else effort.idle_peers_s
         first = max(5, count // 4)
         async with self._open(variant) as pair:
             self.versions.setdefault(variant.name, pair.version)
@@ -233,8 +235,9 @@ class Runner:
             self._keep(variant, "memory_kb", (after - before) / (count - first))
             if "idle_percent" in metrics:
                 await asyncio.sleep(1.0)
-                shares = await pair.both("idle", seconds=self._effort.idle_s)
-                self._keep(variant, "idle_percent", sum(end["share"] for end in shares) / 2 * 100)
+                shares = await pair.both("idle", seconds=seconds)
+                share = sum(end["share"] for end in shares) / 2 * 200 / count
+                self._keep(variant, "idle_percent", share * 100)
 
     async def _set_up(
         self, pair: Pair, count: int, *, keep: bool = False

@@ -39,6 +39,8 @@ from dcsdk.tls.certificate import Certificate
 
 FIRST_STREAM_ID = 1000
 MAX_MESSAGE = 262_144
+MANY_QUEUED_BYTES = 128 << 10
+"""A thousand associations with the usual queue would hold a gigabyte."""
 RAW_FIELDS = [field.name for field in dataclasses.fields(EngineConfig) if "raw" in field.name]
 """The switch that goes round pyOpenSSL's public interface, in versions that have one."""
 
@@ -53,7 +55,9 @@ class Ours(Engine):
     def __init__(self, options: frozenset[str], host: str) -> None:
         super().__init__(options, host)
         self.version = f"dcsdk {version('dcsdk')}"
-        settings: dict[str, Any] = {"max_channels": 1024} if "many" in options else {}
+        settings: dict[str, Any] = {}
+        if "many" in options:
+            settings.update(max_channels=1024, max_queued_bytes=MANY_QUEUED_BYTES)
         if "no-offload" in options:
             settings.update(use_gso=False, use_gro=False)
         if "raw" in options:
@@ -192,6 +196,7 @@ async def blast_over(channels: Sequence[DataChannel], size: int, seconds: float)
             for channel in channels:
                 await channel.send(message)
             count += 1
+        await asyncio.sleep(0)
     for channel in channels:
         await channel.send(END)
     return count * len(channels)
