@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from dcsdk import (
     CallRejected,
+    ConfigError,
     DcsdkError,
     LocalProtocolError,
+    ProtocolError,
     RemoteProtocolError,
     Session,
     TransportError,
@@ -290,3 +293,30 @@ async def test_an_id_that_is_in_use_is_refused_locally(board: Switchboard) -> No
 
 def offer_dcmaps(offer: SessionDescription) -> tuple[object, ...]:
     return offer.media[0].dcmaps
+
+
+@pytest.mark.clause("D5", "RFC 8864 6.2")
+@pytest.mark.parametrize(
+    "options",
+    [{"max_retr": 1, "max_time_ms": 1}, {"app_id": "not an id"}],
+    ids=["both limits", "application"],
+)
+async def test_a_channel_that_cannot_be_described_is_refused_before_anything_is_sent(
+    board: Switchboard, options: dict[str, Any]
+) -> None:
+    async with a_pair(board) as (session, answered):
+        with pytest.raises((ConfigError, ProtocolError)):
+            await session.open(**options)
+        assert dialog_of(session).pending is None
+        assert session.negotiation.lines == []
+        await channel(session, answered)
+
+
+@pytest.mark.clause("RFC 8864 5.1.3", "RFC 8864 5.1.4")
+async def test_any_label_arrives_as_it_is(board: Switchboard) -> None:
+    async with a_pair(board) as (session, answered):
+        for label in ('say "hello"', "two\r\na=lines", "100 %", "%41", "Grüße 👋"):
+            opening = asyncio.create_task(session.open(label=label))
+            request = await anext(answered.incoming())
+            assert request.label == label
+            assert (await request.accept()).label == (await opening).label == label
