@@ -310,15 +310,16 @@ class Session:
             is_usable = line.role is LineRole.APPLICATION and not line.is_closed
             if is_usable and bound_to == app_id and pinned_fingerprint is None:
                 return line
-        self._check_room_for_a_line()
+        self._check_room_for_lines()
         scope = SecurityScope.NETWORK_DECIDES if pinned_fingerprint is None else SecurityScope.E2E
         intent = MediaIntent(kind="dc", scope=scope, pinned_fingerprint=pinned_fingerprint)
         return await self._services.create_line(LineRole.APPLICATION, intent, req_app=req_app)
 
-    def _check_room_for_a_line(self) -> None:
-        alive = [line for line in self.negotiation.media_lines if not line.is_closed]
-        if len(alive) >= self._config.profile.max_associations:
-            raise LocalProtocolError(f"the session has {len(alive)} associations already (D15)")
+    def _check_room_for_lines(self, count: int = 1) -> None:
+        count += sum(not line.is_closed for line in self.negotiation.media_lines)
+        limit = self._config.profile.max_associations
+        if count > limit:
+            raise LocalProtocolError(f"{count} associations are more than {limit} (D15)")
 
     async def _reoffer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> None:
         dialog = self._require_dialog()
@@ -433,7 +434,7 @@ class Session:
                 channels = [request.dcmap for request in asked if request.is_accepted]
             line = item.line
             if line is None and channels:
-                self._check_room_for_a_line()
+                self._check_room_for_lines(len(created) + 1)
                 line = await self._services.create_line(
                     item.role,
                     MediaIntent(kind="dc"),
@@ -479,9 +480,14 @@ class Session:
             for reason in item.refused:
                 logger.info("line=%d refused: %s", item.index, reason)
         refuse_if_nothing_left(offered)
+        wanted = [item for item in offered if item.offered and item.role is LineRole.BOOTSTRAP]
+        self._check_room_for_lines(len(wanted))
         accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
-        for item in offered:
-            if item.offered is not None and item.role is LineRole.BOOTSTRAP:
+        try:
+            for item in wanted:
                 line = await self._services.create_line(item.role, MediaIntent(kind="dc"))
                 accepted[item.index] = (line, item.new)
-        return await self.negotiation.answer(offered, offer, accepted)
+            return await self.negotiation.answer(offered, offer, accepted)
+        except BaseException:
+            await self._close(line for line, _ in accepted.values())
+            raise
