@@ -155,7 +155,7 @@ async def run(arguments: argparse.Namespace) -> None:
     else:
         await run_reader(channel)
     if arguments.stats:
-        print(arguments.role, json.dumps(association.stats(), default=str), file=sys.stderr)
+        print(arguments.role, association.stats(), file=sys.stderr)
     await association.aclose()
 
 

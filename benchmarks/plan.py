@@ -314,7 +314,7 @@ FIGURES = (
     ),
     Figure(
         name="growth_channels_memory",
-        title="memory of a channel among 1000 beside one among 100",
+        title="memory of a channel, the second 500 beside the first",
         unit="of 1",
         metric="channels_memory",
         ours=GROWTH,
@@ -342,7 +342,7 @@ FIGURES = (
     ),
     Figure(
         name="growth_associations_memory",
-        title="memory of an association among 1000 beside one among 100",
+        title="memory of an association, the second 500 beside the first",
         unit="of 1",
         metric="associations_memory",
         ours=GROWTH,

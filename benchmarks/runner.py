@@ -179,7 +179,7 @@ class Runner:
 
     async def _growth(self, variant: Variant, metrics: set[str]) -> None:
         """One, then many: channels on an association, associations in a process."""
-        many, few, seconds = self._effort.many, self._effort.many // 10, self._effort.seconds
+        many, few, seconds = self._effort.many, self._effort.many // 2, self._effort.seconds
         if metrics & {"channels_throughput", "channels_memory"}:
             async with self._open(variant) as pair:
                 await self._set_up(pair, 1, keep=True)

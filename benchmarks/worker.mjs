@@ -23,9 +23,9 @@ const turn = () => new Promise(done => setImmediate(done));
 
 function promise() {
   let resolve;
-  const made = new Promise(done => { resolve = done; });
-  made.resolve = resolve;
-  return made;
+  const given = new Promise(done => { resolve = done; });
+  given.resolve = resolve;
+  return given;
 }
 
 function within(seconds, work) {
@@ -35,8 +35,14 @@ function within(seconds, work) {
 }
 
 // The same content as in base.py.
-const messagesOf = size => Array.from({ length: VARIANTS }, (_, n) =>
-  crypto.createHash('shake128', { outputLength: size }).update(`${size} ${n}`).digest());
+const made = new Map();
+function messagesOf(size) {
+  if (!made.has(size)) {
+    made.set(size, Array.from({ length: VARIANTS }, (_, n) =>
+      crypto.createHash('shake128', { outputLength: size }).update(`${size} ${n}`).digest()));
+  }
+  return made.get(size);
+}
 
 class Session {
   constructor() { this.isOpen = promise(); this.onMessage = () => {}; this.low = promise(); }
@@ -239,9 +245,9 @@ const orders = {
     }
     return { wall_s: walls, cpu_s: cpus };
   },
-  send: async order => { const used = cpu(); const count = await last().blast(order.size, order.seconds); return { count, cpu_s: cpu() - used }; },
+  send: async order => { messagesOf(order.size); const used = cpu(); const count = await last().blast(order.size, order.seconds); return { count, cpu_s: cpu() - used }; },
   receive: async order => {
-    const used = cpu(), sink = new Sink(order.size);
+    const sink = new Sink(order.size), used = cpu();
     await last().drain(sink);
     const seconds = sink.endedS - sink.startedS;
     return { count: sink.count, is_damaged: sink.isDamaged, bytes_per_s: sink.count > 1 ? (sink.count - 1) * order.size / seconds : 0, cpu_s: cpu() - used };

@@ -11,6 +11,7 @@ import hashlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 END = b"\x00END"
@@ -25,9 +26,10 @@ CHECK_EVERY_BYTES = 256 << 10
 """A sender looks at the clock once for so much data."""
 
 
-def messages_of(size: int) -> list[bytes]:
+@cache
+def messages_of(size: int) -> tuple[bytes, ...]:
     """Return the messages of a run, to be sent one after the other, again and again."""
-    return [hashlib.shake_128(b"%d %d" % (size, n)).digest(size) for n in range(VARIANTS)]
+    return tuple(hashlib.shake_128(b"%d %d" % (size, n)).digest(size) for n in range(VARIANTS))
 
 
 class Sink:
