@@ -46,6 +46,7 @@ class FramingDriver:
         self.machine = machine
         self.is_reset = False
         self._loop = asyncio.get_running_loop()
+        self._sent_at = 0.0
 
     def time(self) -> float:
         """Return the machine's clock, seconds."""
@@ -68,13 +69,15 @@ class FramingDriver:
                     await self.carrier.send(piece)
             except TimeoutError as exc:
                 raise OperationTimeout("the HTTP peer takes no more data") from exc
+            self._sent_at = self.time()
         self.machine.touch(now=self.time())
 
     async def next_event(self, *, timeout_s: float | None = None) -> Event:
         """Return the machine's next event, reading the channel until there is one.
 
         Args:
-            timeout_s: bound on each wait beside the machine's own, seconds.
+            timeout_s: bound on each wait beside the machine's own, seconds; it counts anew while
+                a message leaves, since a long upload is no silence.
 
         Raises:
             ChannelClosed: the channel ended.
@@ -87,8 +90,10 @@ class FramingDriver:
 
     async def _read(self, timeout_s: float | None) -> None:
         self.machine.touch(now=self.time())
-        limit = None if timeout_s is None else self.time() + timeout_s
+        started_at = self.time()
         while True:
+            since = max(started_at, self._sent_at)
+            limit = None if timeout_s is None else since + timeout_s
             deadline = self._earlier(self.machine.next_timer(), limit)
             try:
                 async with asyncio.timeout_at(deadline):
@@ -97,10 +102,10 @@ class FramingDriver:
             except TimeoutError as exc:
                 if isinstance(exc, OperationTimeout):
                     raise
-                # The other direction may have moved the machine's deadline meanwhile.
+                # The other direction may have moved the deadlines meanwhile.
                 now = self.time()
                 self.machine.handle_timer(now=now)
-                if limit is not None and now >= limit:
+                if timeout_s is not None and now >= max(started_at, self._sent_at) + timeout_s:
                     raise OperationTimeout(f"no HTTP data within {timeout_s} s") from None
         payload = data.encode() if isinstance(data, str) else data
         self.machine.receive(payload, now=self.time())

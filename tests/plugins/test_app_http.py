@@ -283,6 +283,20 @@ async def test_a_timeout_of_the_program_is_honoured() -> None:
             await channel.client.get("/", timeout=0.01)
 
 
+async def test_an_upload_may_take_longer_than_any_wait_for_the_answer() -> None:
+    async def trickle() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 1000
+            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.04)
+
+    async def count(exchange: HttpExchange) -> None:
+        await exchange.respond(200, {}, str(len(await exchange.read())).encode())
+
+    async with serving(count) as (channel, _, _):
+        response = await channel.client.put("/", content=trickle(), timeout=0.2)
+        assert response.text == "10000"
+
+
 async def test_waiting_for_a_turn_can_time_out_and_costs_nothing() -> None:
     async with serving(hello) as (channel, carrier, _):
         async with channel.client.stream("GET", "/") as response:
