@@ -44,21 +44,24 @@ from dcsdk.events import (
 from dcsdk.hookspecs import hookimpl
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.ims.profile import ImsProfile
-from dcsdk.interfaces import AppEntry
+from dcsdk.interfaces import AppEntry, AssociationStats, ChannelStats, PathStats
 from dcsdk.media_line import LineRole
 from dcsdk.registry import Registry
+from dcsdk.sctp import SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.security import Secret, SecurityReport, SecurityScope, SignallingSecurity
 from dcsdk.session import Session, Stream
 
 __all__ = [
     "AppEntry",
+    "AssociationStats",
     "Bootstrap",
     "CallRejected",
     "Capabilities",
     "ChannelClosed",
     "ChannelRequest",
     "ChannelState",
+    "ChannelStats",
     "Client",
     "ClientConfig",
     "ConfigError",
@@ -78,6 +81,7 @@ __all__ = [
     "NegotiationError",
     "OperationTimeout",
     "ParseError",
+    "PathStats",
     "PeerUnreachable",
     "ProtocolError",
     "Registration",
@@ -86,6 +90,7 @@ __all__ = [
     "RegistrationLost",
     "Registry",
     "RemoteProtocolError",
+    "SctpStats",
     "Secret",
     "SecurityError",
     "SecurityReport",

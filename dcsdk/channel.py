@@ -9,10 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from enum import Enum
 
+from dcsdk.channel_carrier import (
+    PPID_BINARY,
+    PPID_BINARY_EMPTY,
+    PPID_DCEP,
+    PPID_STRING,
+    PPID_STRING_EMPTY,
+)
 from dcsdk.channel_carrier import ChannelCarrier as ChannelCarrier
+from dcsdk.channel_carrier import ChannelState as ChannelState
 from dcsdk.channel_carrier import Submit as Submit
+from dcsdk.channel_carrier import again as again
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -21,28 +29,14 @@ from dcsdk.errors import (
     OperationTimeout,
     RemoteProtocolError,
 )
-from dcsdk.interfaces import ChannelParameters
+from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.io.engine_config import SEND_GRANT_BYTES
 from dcsdk.security import SecurityReport
-
-PPID_DCEP = 50
-PPID_STRING, PPID_BINARY = 51, 53
-PPID_STRING_EMPTY, PPID_BINARY_EMPTY = 56, 57
-"""Payload protocol identifiers (RFC 8831 8). 52 and 54 are deprecated and never taken."""
 
 CONSUMED_STEP_BYTES = 128 << 10
 """A reader that never empties the inbox reports what it read in steps of this size."""
 
 _EMPTY_BODY = b"\0"
-
-
-class ChannelState(Enum):
-    """Where a channel is in its life."""
-
-    CONNECTING = "connecting"
-    OPEN = "open"
-    CLOSING = "closing"
-    CLOSED = "closed"
 
 
 _Waiter = tuple["asyncio.Future[None]", int]
@@ -105,6 +99,7 @@ class DataChannel:
         self._is_local_done = False
         self._closers: list[asyncio.Future[None]] = []
         self.messages_sent = self.messages_received = 0
+        self.bytes_sent = self.bytes_received = 0
 
     # --- what the program sees --------------------------------------------------------------------
     @property
@@ -123,6 +118,22 @@ class DataChannel:
         if self._state is ChannelState.CLOSED:
             return 0
         return self._carrier.queued_bytes(self.stream_id)
+
+    def stats(self) -> ChannelStats:
+        """What the channel did so far."""
+        return ChannelStats(
+            stream_id=self.stream_id,
+            label=self.label,
+            subprotocol=self.subprotocol,
+            state=self._state,
+            messages_sent=self.messages_sent,
+            messages_received=self.messages_received,
+            bytes_sent=self.bytes_sent,
+            bytes_received=self.bytes_received,
+            queued_bytes=self.queued_bytes,
+            unread_messages=len(self._inbox),
+            unread_bytes=sum(size for _, size in self._inbox),
+        )
 
     async def send(self, data: str | bytes, *, timeout_s: float | None = None) -> None:
         """Send one message; waits only while too much is queued.
@@ -161,6 +172,7 @@ class DataChannel:
         self._credit -= size
         self._submit(ppid, body)
         self.messages_sent += 1
+        self.bytes_sent += size
 
     async def receive(self) -> str | bytes:
         """Take the next message, waiting for it.
@@ -265,11 +277,7 @@ class DataChannel:
             self.room_changed()
 
     def resubmit(self, submit: Submit) -> None:
-        """Queue messages in another way from now on.
-
-        Args:
-            submit: takes the messages of this channel.
-        """
+        """Have ``submit`` take the messages of this channel from now on."""
         if self._state is ChannelState.OPEN:
             self._submit = submit
 
@@ -305,7 +313,9 @@ class DataChannel:
             self._carrier.consumed(self.stream_id, len(data), 1)
             return
         self.messages_received += 1
-        self._inbox.append((message, len(data)))
+        size = len(data)
+        self.bytes_received += size
+        self._inbox.append((message, size))
         if self._readers:
             self._wake_reader()
 
@@ -485,11 +495,3 @@ class DataChannel:
 
 def _not_open(ppid: int, data: bytes) -> None:
     raise ChannelClosed("the channel is not open")
-
-
-def again(error: DcsdkError) -> DcsdkError:
-    """Copy an error, so that each waiter raises its own with its own traceback."""
-    copy = type(error)(str(error))
-    copy.source = error.source
-    copy.__cause__ = error
-    return copy

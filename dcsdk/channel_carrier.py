@@ -1,14 +1,31 @@
-"""What an association does for its data channels, whatever engine it is of."""
+"""What an association and its data channels share, whatever engine it is of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from dcsdk.errors import DcsdkError
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
     from dcsdk.channel import DataChannel
+
+PPID_DCEP = 50
+PPID_STRING, PPID_BINARY = 51, 53
+PPID_STRING_EMPTY, PPID_BINARY_EMPTY = 56, 57
+"""Payload protocol identifiers (RFC 8831 8). 52 and 54 are deprecated and never taken."""
+
+
+class ChannelState(Enum):
+    """Where a channel is in its life."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
 
 Submit = Callable[[int, bytes], None]
 """Queues one message, PPID and body; it leaves before the event loop goes round again.
@@ -38,3 +55,11 @@ class ChannelCarrier(Protocol):
 
     def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
         """Reset the outgoing stream, after what is queued or instead of it."""
+
+
+def again(error: DcsdkError) -> DcsdkError:
+    """Copy an error, so that each waiter raises its own with its own traceback."""
+    copy = type(error)(str(error))
+    copy.source = error.source
+    copy.__cause__ = error
+    return copy

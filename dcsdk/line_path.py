@@ -70,6 +70,19 @@ class LinePath:
         return line_path
 
     @property
+    def runs_ice(self) -> bool:
+        """ICE decides where datagrams go."""
+        return self._ice is not None and not self._is_plain
+
+    def sibling(self) -> LinePath:
+        """Make a plain path on the same address, for another remote end.
+
+        Raises:
+            LocalProtocolError, TransportError: this path's address cannot be shared.
+        """
+        return LinePath(self.path.sibling())
+
+    @property
     def address(self) -> Address:
         """Our address in ``c=`` and ``m=``."""
         return self.path.local_address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -23,6 +24,13 @@ from dcsdk.interfaces import (
     SecurityContext,
 )
 from dcsdk.line_path import IceMode, LinePath
+from dcsdk.line_restart import (
+    LineRestart,
+    agreement_after_answer,
+    check_restartable,
+    report_during_restart,
+    restart_reason,
+)
 from dcsdk.sdp.association import DtlsRole, decide_setup, dtls_role
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.data_channel import DataChannelLine, check_answer
@@ -35,6 +43,8 @@ if TYPE_CHECKING:
     from dcsdk.io.capture import Capture
     from dcsdk.sdp.dcmap import Dcmap
     from dcsdk.sdp.session import SessionDescription
+
+logger = logging.getLogger(__name__)
 
 BANDWIDTH_KBPS = 500
 """Cores insist on ``b=AS``; the figure is that of TS 26.114 A.17."""
@@ -109,6 +119,7 @@ class MediaLine:
         self._channels: dict[int, DataChannel] = {}
         self.remote: DataChannelLine | None = None
         self._intent = intent
+        self._services = services
         self._backend = services.backend
         self._context = dataclasses.replace(services.context, local_address=path.address)
         self._path = path
@@ -119,6 +130,7 @@ class MediaLine:
         self._pending: PendingOffer | None = None
         self._offered: MediaDescription | None = None
         self._agreement: Agreement | None = None
+        self._restart: LineRestart | None = None
         self._is_offerer = False
         self._is_closed = False
 
@@ -132,8 +144,7 @@ class MediaLine:
         req_app: ReqApp | None = None,
     ) -> MediaLine:
         """Bind a path and put an association on it. Nothing is sent."""
-        host = services.context.local_address[0]
-        path = await LinePath.bind(services.engine, host, services.ice, capture=services.capture)
+        path = await cls._bind(services)
         association = services.engine.create(
             path.path, services.context.certificate, services.engine_config
         )
@@ -145,6 +156,11 @@ class MediaLine:
             association=association,
             req_app=req_app,
         )
+
+    @staticmethod
+    async def _bind(services: LineServices) -> LinePath:
+        host = services.context.local_address[0]
+        return await LinePath.bind(services.engine, host, services.ice, capture=services.capture)
 
     # --- what stands ---------------------------------------------------------------------------
     @property
@@ -186,6 +202,11 @@ class MediaLine:
         return self._agreement is not None
 
     @property
+    def is_restarting(self) -> bool:
+        """A new DTLS association was agreed, and :meth:`start` begins it."""
+        return self._restart is not None
+
+    @property
     def description(self) -> MediaDescription:
         """The line as it stands in an offer; a closed one has port 0 (RFC 3264 8.2)."""
         return self.describe(Setup.ACTPASS)
@@ -202,15 +223,19 @@ class MediaLine:
             setup: ``actpass`` in offers, the role in force in answers (RFC 8842 5.2, 5.5).
             dcmaps: the channels, by default those agreed.
         """
-        attributes = [
-            (name, setup.value if name == "setup" else value) for name, value in self._attributes
-        ]
-        attributes += self._path.attributes
+        restart = self._restart
+        ours, path = (
+            (self._attributes, self._path)
+            if restart is None
+            else (restart.attributes, restart.path)
+        )
+        attributes = [(name, setup.value if name == "setup" else value) for name, value in ours]
+        attributes += path.attributes
         attributes += self._intent.attributes
         if self.req_app is not None:
             attributes.append((REQ_APP_ATTRIBUTE, self.req_app.raw))
         media = create_data_channel_media(
-            address=self.address,
+            address=path.address,
             attributes=attributes,
             dcmaps=self._dcmaps.values() if dcmaps is None else dcmaps,
             bandwidth_kbps=BANDWIDTH_KBPS,
@@ -247,7 +272,7 @@ class MediaLine:
         Raises:
             RemoteProtocolError: the answer breaks a rule.
             SecurityError: the answer means less security than was asked for.
-            NegotiationError: the peer wants another DTLS association.
+            NegotiationError: the peer wants another association that cannot be had.
         """
         offered = self._offered
         if offered is None:
@@ -260,12 +285,13 @@ class MediaLine:
         if self._pending is not None:
             self._agreement = await self._pending.agree(offered, answer, session)
             self._pending = None
-        else:
-            self._check_same_association(agreed.line, agreed.dtls_role)
-        self.remote = agreed.line
-        self._path.take_description(
-            answer, session, agreed.line.address, is_offerer=self._is_offerer
-        )
+        elif self._wants_restart(agreed.line, agreed.dtls_role):
+            self._restart_by_answer(agreed.line, agreed.dtls_role)
+        if self._restart is None:
+            self.remote = agreed.line
+            self._path.take_description(
+                answer, session, agreed.line.address, is_offerer=self._is_offerer
+            )
         accepted = {dcmap.stream_id for dcmap in agreed.accepted}
         self._forget([dcmap for dcmap in new if dcmap.stream_id not in accepted])
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in new if dcmap.stream_id in accepted}
@@ -297,7 +323,7 @@ class MediaLine:
         Raises:
             RemoteProtocolError: the offer breaks a rule.
             SecurityError: the offer carries no usable fingerprint.
-            NegotiationError: the peer wants another DTLS association.
+            NegotiationError: the peer wants another association that cannot be had.
         """
         if self._agreement is None:
             intent = dataclasses.replace(self._intent, dcmaps=tuple(accepted))
@@ -307,40 +333,95 @@ class MediaLine:
         else:
             in_force = Setup.ACTIVE if self._agreement_role == "client" else Setup.PASSIVE
             setup = decide_setup(line.setup, in_force=in_force)
-            self._check_same_association(line, dtls_role(line.setup, setup, is_offerer=False))
-        self.remote = line
-        self._path.take_description(offer, session, line.address, is_offerer=self._is_offerer)
+            if self._wants_restart(line, dtls_role(line.setup, setup, is_offerer=False)):
+                await self._restart_by_offer(offer, session, line, accepted)
+        if self._restart is None:
+            self.remote = line
+            self._path.take_description(offer, session, line.address, is_offerer=self._is_offerer)
         await self._open(accepted)
         self._dcmaps |= {dcmap.stream_id: dcmap for dcmap in accepted}
         offered = {dcmap.stream_id for dcmap in line.channels}
         await self.close_channels(self._dcmaps.keys() - offered)
-        is_client = self._agreement_role == "client"
+        agreement = self._agreement if self._restart is None else self._restart.agreement
+        is_client = agreement is not None and agreement.parameters.dtls_role == "client"
         return self.describe(Setup.ACTIVE if is_client else Setup.PASSIVE)
 
     @property
     def _agreement_role(self) -> DtlsRole | None:
         return None if self._agreement is None else self._agreement.parameters.dtls_role
 
-    def _check_same_association(self, line: DataChannelLine, role: DtlsRole) -> None:
-        """Our own side never changes, so the peer's side and the roles decide (RFC 8842 3.1)."""
+    def _wants_restart(self, line: DataChannelLine, role: DtlsRole) -> bool:
+        """Tell whether the peer wants a new DTLS association, and drop one not begun yet.
+
+        Raises:
+            NegotiationError: it wants one that cannot be had.
+        """
+        self.forget_restart()
         old = self.remote
         if old is None:
-            return
-        changed = (
-            role != self._agreement_role
-            or line.tls_id != old.tls_id
-            or line.all_fingerprints != old.all_fingerprints
-            or (line.tls_id is None and line.address != old.address)
+            return False
+        reason = restart_reason(old, self._agreement_role, line, role)
+        if reason is None:
+            return False
+        check_restartable(self._path, is_able=self._services.engine.flags.restart)
+        logger.info("line=%s:%d new DTLS association: %s", *self.address, reason)
+        return True
+
+    async def _restart_by_offer(
+        self,
+        offer: MediaDescription,
+        session: SessionDescription,
+        line: DataChannelLine,
+        accepted: Sequence[Dcmap],
+    ) -> None:
+        """Answer with a new port and tls-id, so that old and new packets can be told apart."""
+        path = await self._bind(self._services)
+        try:
+            attributes, agreement = await self._backend.answer(
+                offer,
+                session,
+                dataclasses.replace(self._intent, dcmaps=tuple(accepted)),
+                dataclasses.replace(self._context, local_address=path.address),
+            )
+        except BaseException:
+            path.close()
+            raise
+        self._restart = LineRestart(
+            path=path, attributes=attributes, agreement=agreement, remote=line
         )
-        if changed or line.sctp_port != old.sctp_port:
+
+    def _restart_by_answer(self, line: DataChannelLine, role: DtlsRole) -> None:
+        """Our offer asked for nothing new, so the peer must have moved to another port (E13)."""
+        old = self.remote
+        if self._agreement is None or old is None or line.address == old.address:
             raise NegotiationError(
-                "the peer wants a new DTLS or SCTP association on a line that has one",
+                "the answer wants a new DTLS association on the address of the old one",
                 source="RFC 8842 3.1",
             )
+        self._restart = LineRestart(
+            agreement=agreement_after_answer(self._agreement, self._intent, line, role),
+            path=self._path.sibling(),
+            attributes=self._attributes,
+            remote=line,
+        )
+
+    def forget_restart(self) -> None:
+        """A new association that was agreed on does not come about after all."""
+        restart, self._restart = self._restart, None
+        if restart is not None:
+            restart.path.close()
 
     # --- running -------------------------------------------------------------------------------
     def start(self) -> None:
-        """Begin the handshake, once offer and answer are through."""
+        """Begin the handshake, the first or a new one, once offer and answer are through."""
+        restart, self._restart = self._restart, None
+        if restart is not None:
+            self._path, self._attributes = restart.path, restart.attributes
+            self._agreement, self.remote = restart.agreement, restart.remote
+            report = self._association.report
+            self._association.report = report_during_restart(report, restart.agreement)
+            self._association.restart(restart.path.path, restart.agreement.parameters)
+            return
         agreement = self._agreement
         if agreement is None:
             raise LocalProtocolError("the line is not agreed", source="RFC 8842 5.3")
@@ -396,6 +477,7 @@ class MediaLine:
         self._is_closed = True
         self._dcmaps.clear()
         self._channels.clear()
+        self.forget_restart()
         await self._association.aclose(timeout_s)
         self._path.close()
 

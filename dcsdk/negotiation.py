@@ -80,6 +80,14 @@ class Negotiation:
         """The lines we take part in, closed ones included."""
         return [line for line in self.lines if isinstance(line, MediaLine)]
 
+    def lines_up(self) -> list[tuple[int, MediaLine]]:
+        """The lines that are agreed and not closed, each with its place."""
+        return [
+            (index, line)
+            for index, line in enumerate(self.lines)
+            if isinstance(line, MediaLine) and line.is_agreed and not line.is_closed
+        ]
+
     def _session(self, media: Sequence[MediaDescription]) -> SessionDescription:
         self._origin = self._origin.bumped()
         attributes = dict.fromkeys(
@@ -133,7 +141,7 @@ class Negotiation:
         """Act on the answer to :meth:`offer`.
 
         Returns:
-            The lines that are agreed for the first time; start them.
+            The lines that are agreed for the first time or anew; start them.
 
         Raises:
             RemoteProtocolError: the answer breaks a rule; nothing may be sent on media.
@@ -155,7 +163,7 @@ class Negotiation:
                 continue
             was_agreed = line.is_agreed
             await line.take_answer(description, answer, changes.get(line, ()))
-            if line.is_agreed and not was_agreed:
+            if line.is_restarting or (line.is_agreed and not was_agreed):
                 fresh.append(line)
         return fresh
 
@@ -229,8 +237,8 @@ class Negotiation:
             accepted: by index: our line (a new one for a new line) and the channels we take.
 
         Returns:
-            The answer, and the lines that are agreed for the first time; start them once the
-            answer is through.
+            The answer, and the lines that are agreed for the first time or anew; start them once
+            the answer is through.
 
         Raises:
             RemoteProtocolError: the offer breaks a rule.
@@ -252,7 +260,7 @@ class Negotiation:
             was_agreed = line.is_agreed
             media.append(await line.answer(item.description, offer, item.offered, channels))
             lines.append(line)
-            if not was_agreed:
+            if line.is_restarting or not was_agreed:
                 fresh.append(line)
         self.lines = lines
         answer = self._session(media)

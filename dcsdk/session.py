@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
@@ -22,13 +21,14 @@ from dcsdk.errors import (
     UnsupportedByPeer,
 )
 from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
-from dcsdk.interfaces import MediaIntent, Reoffer, SignallingDialog
+from dcsdk.interfaces import AssociationStats, MediaIntent, Reoffer, SignallingDialog
 from dcsdk.io.tasks import TaskSet
 from dcsdk.media_line import LineRole, MediaLine
 from dcsdk.negotiation import Negotiation, OfferedLine, refuse_if_nothing_left
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.ims_attributes import ReqApp
-from dcsdk.security import SecurityReport, SecurityScope
+from dcsdk.security import SecurityScope
+from dcsdk.stream import Stream as Stream
 
 if TYPE_CHECKING:
     from dcsdk.sdp.fingerprint import Fingerprint
@@ -42,25 +42,6 @@ MAX_WAITING_REQUESTS = 64
 
 MAX_GLARE_RETRIES = 5
 """Offers made again after 491 before it counts as refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
-    """One media line of a session, as it stands.
-
-    Attributes:
-        index: place of its m-line.
-        role: bootstrap or application.
-        app_id: of the application bound to it, or ``None``.
-        stream_ids: of the open channels.
-        security: what protects it.
-    """
-
-    index: int
-    role: LineRole
-    app_id: str | None
-    stream_ids: tuple[int, ...]
-    security: SecurityReport
 
 
 class Session:
@@ -83,6 +64,7 @@ class Session:
         self._requests: asyncio.Queue[ChannelRequest | None] = asyncio.Queue()
         self._asked: WeakSet[ChannelRequest] = WeakSet()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._watched: WeakSet[MediaLine] = WeakSet()
         self._is_closing = False
         self.bootstrap = self._bootstrap(None)
 
@@ -123,9 +105,12 @@ class Session:
                 stream_ids=tuple(sorted(line.channels)),
                 security=line.report,
             )
-            for index, line in enumerate(self.negotiation.lines)
-            if isinstance(line, MediaLine) and line.is_agreed and not line.is_closed
+            for index, line in self.negotiation.lines_up()
         )
+
+    def stats(self) -> dict[int, AssociationStats]:
+        """What each media line that is up did so far, by the index of its m-line."""
+        return {index: line.association.stats() for index, line in self.negotiation.lines_up()}
 
     def _bootstrap(self, line: MediaLine | None) -> Bootstrap:
         return Bootstrap(line, http=self._services.http, provider=self._services.provider)
@@ -164,7 +149,9 @@ class Session:
             self._services.on_event(
                 StreamSecured(call_id=self.call_id, line=index, report=line.report)
             )
-            self._tasks.start(self._watch_line(index, line), name=f"line {index}")
+            if line not in self._watched:
+                self._watched.add(line)
+                self._tasks.start(self._watch_line(index, line), name=f"line {index}")
 
     async def _watch_line(self, index: int, line: MediaLine) -> None:
         error = await line.association.wait_closed()
@@ -375,6 +362,8 @@ class Session:
         except DcsdkError as exc:
             logger.warning("call=%s re-offer refused: %s", self.call_id, exc)
             self.negotiation.lines = before
+            for line in self.negotiation.media_lines:
+                line.forget_restart()
             for request in requests:
                 if request.line is not None:
                     request.line.forget_offer([request.dcmap])

@@ -7,13 +7,10 @@ import pytest
 
 from dcsdk.channel import (
     CONSUMED_STEP_BYTES,
-    PPID_BINARY,
-    PPID_BINARY_EMPTY,
-    PPID_STRING,
-    PPID_STRING_EMPTY,
     ChannelState,
     DataChannel,
 )
+from dcsdk.channel_carrier import PPID_BINARY, PPID_BINARY_EMPTY, PPID_STRING, PPID_STRING_EMPTY
 from dcsdk.errors import (
     ChannelClosed,
     LocalProtocolError,

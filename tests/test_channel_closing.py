@@ -5,12 +5,10 @@ import asyncio
 import pytest
 
 from dcsdk.channel import (
-    PPID_BINARY,
-    PPID_DCEP,
-    PPID_STRING,
     ChannelState,
     DataChannel,
 )
+from dcsdk.channel_carrier import PPID_BINARY, PPID_DCEP, PPID_STRING
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,

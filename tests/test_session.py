@@ -11,6 +11,7 @@ from dcsdk import (
     CallRejected,
     ConfigError,
     DcsdkError,
+    FingerprintMismatch,
     LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
@@ -18,10 +19,14 @@ from dcsdk import (
     TransportError,
     UnsupportedByPeer,
 )
+from dcsdk.interfaces import DtlsSctpParameters
+from dcsdk.io.udp import UdpPath
 from dcsdk.media_line import MediaLine
+from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.session import MAX_GLARE_RETRIES, MAX_WAITING_REQUESTS
+from dcsdk.tls.certificate import Certificate
 from tests.memory_clients import a_pair, dialog_of
 from tests.memory_signalling import Switchboard
 
@@ -200,21 +205,74 @@ async def test_an_offer_with_fewer_lines_than_the_session_is_refused(board: Swit
         await channel(answered, session)
 
 
-@pytest.mark.clause("RFC 8842 3.1", "D13")
-async def test_an_offer_of_a_new_association_on_a_line_in_use_is_refused(
+@pytest.mark.clause("RFC 8841 9.3")
+async def test_an_offer_of_a_new_sctp_association_on_a_line_in_use_is_refused(
     board: Switchboard,
 ) -> None:
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
         offer = await session.negotiation.offer({})
-        media = offer.media[0]
-        for name, value in (("tls-id", "0" * 32), ("sctp-port", "5001")):
-            changed = offer.replace_media(0, media.replacing(name, value))
-            with pytest.raises(CallRejected) as caught:
-                await dialog_of(session).reoffer(changed, timeout_s=5)
-            assert caught.value.status == 488
+        changed = offer.replace_media(0, offer.media[0].replacing("sctp-port", "5001"))
+        with pytest.raises(CallRejected) as caught:
+            await dialog_of(session).reoffer(changed, timeout_s=5)
+        assert caught.value.status == 488
         assert len(answered.streams) == 1
         await channel(answered, session)
+
+
+def new_parameters(answer: SessionDescription) -> DtlsSctpParameters:
+    """What an offer with another tls-id and its answer agree on, for the offering side."""
+    media = answer.media[0]
+    return DtlsSctpParameters(
+        dtls_role="server" if media.setup is Setup.ACTIVE else "client",
+        remote_address=("127.0.0.1", media.port),
+        remote_fingerprints=media.fingerprints(answer),
+        local_tls_id="0" * 32,
+        remote_tls_id=media.tls_id,
+    )
+
+
+@pytest.mark.clause("RFC 8842 3.1", "RFC 8841 9.1", "D13")
+async def test_an_offer_of_a_new_dtls_association_moves_the_line_and_keeps_its_channels(
+    board: Switchboard,
+) -> None:
+    async with a_pair(board) as (session, answered), asyncio.timeout(10):
+        opening = asyncio.create_task(session.open(label="stays"))
+        theirs = await (await anext(answered.incoming())).accept()
+        ours = await opening
+        offer = await session.negotiation.offer({})
+        path = UdpPath.bind("127.0.0.1")
+        media = offer.media[0].replacing("tls-id", "0" * 32)
+        moved = media.with_port(path.local_address[1])
+        answer = await dialog_of(session).reoffer(offer.replace_media(0, moved), timeout_s=5)
+        association = session.negotiation.media_lines[0].association
+        association.restart(path, new_parameters(answer))
+        await association.wait_established(5)
+        await ours.send("over the new one")
+        assert await theirs.receive() == "over the new one"
+        assert [stats.restarts for stats in answered.stats().values()] == [1]
+        await channel(answered, session)
+
+
+@pytest.mark.clause("E6", "RFC 8842 3.1")
+async def test_a_wrong_certificate_on_the_new_association_ends_the_line(
+    board: Switchboard,
+) -> None:
+    async with a_pair(board) as (session, answered), asyncio.timeout(10):
+        await channel(session, answered)
+        offer = await session.negotiation.offer({})
+        media = offer.media[0]
+        nobody = str(Certificate.generate().fingerprint)
+        changed = media.replacing("tls-id", "0" * 32).replacing("fingerprint", nobody)
+        path = UdpPath.bind("127.0.0.1")
+        moved = changed.with_port(path.local_address[1])
+        answer = await dialog_of(session).reoffer(offer.replace_media(0, moved), timeout_s=5)
+        theirs = answered.negotiation.media_lines[0].association
+        session.negotiation.media_lines[0].association.restart(path, new_parameters(answer))
+        assert isinstance(await theirs.wait_closed(), FingerprintMismatch)
+        for _ in range(3):
+            await asyncio.sleep(0)  # the session hears of it as we did
+        assert answered.streams == ()
 
 
 @pytest.mark.clause("D14", "RFC 8864 6.6.1")

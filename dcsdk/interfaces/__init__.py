@@ -25,6 +25,7 @@ from dcsdk.interfaces.signalling import (
     Signalling,
     SignallingDialog,
 )
+from dcsdk.interfaces.stats import AssociationStats, ChannelStats, PathStats
 from dcsdk.interfaces.transport import (
     Address,
     Association,
@@ -44,8 +45,10 @@ __all__ = [
     "AppProtocol",
     "Association",
     "AssociationEngine",
+    "AssociationStats",
     "Attributes",
     "ChannelParameters",
+    "ChannelStats",
     "DatagramPath",
     "DatagramReceiver",
     "DtlsRole",
@@ -56,6 +59,7 @@ __all__ = [
     "MediaIntent",
     "MediaKind",
     "OutgoingInvitation",
+    "PathStats",
     "PendingOffer",
     "RegistrationGrant",
     "RegistrationRequest",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dcsdk.errors import LocalProtocolError
+from dcsdk.interfaces.stats import AssociationStats
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
@@ -133,6 +134,15 @@ class DatagramPath(ABC):
         Never raises for what a network does: a datagram that cannot be sent is lost.
         """
 
+    def sibling(self) -> DatagramPath:
+        """Make a path on the same local address that will lead to another remote end.
+
+        Raises:
+            LocalProtocolError: paths of this kind cannot.
+            TransportError: the system does not allow it.
+        """
+        raise LocalProtocolError("this kind of path shares its address with no other")
+
     @abstractmethod
     def stats(self) -> Mapping[str, int]:
         """Counters of the path."""
@@ -160,6 +170,27 @@ class Association(ABC):
     @abstractmethod
     def start(self, parameters: DtlsSctpParameters) -> None:
         """Begin the handshake; datagrams that came before are taken now (RFC 8842 5.3)."""
+
+    def restart(self, path: DatagramPath, parameters: DtlsSctpParameters) -> None:
+        """Begin a new DTLS association beside the one in force (RFC 8842 3.1).
+
+        When its peer is verified SCTP moves onto it, with channels and queued data (RFC 8841
+        9.1), and the old one is closed with its path. Until then data goes the old way and
+        ``report`` says what it said. When it fails, the association ends. ``wait_established``
+        waits for the new one.
+
+        Args:
+            path: a new one, owned from now on even when this raises.
+            parameters: of the new DTLS association; the SCTP ports are the same.
+
+        Raises:
+            LocalProtocolError: not established, or the engine cannot; see
+                :attr:`EngineFlags.restart`.
+            SecurityError: no usable fingerprint.
+            ConfigError, TransportError: the path cannot lead there.
+        """
+        path.close()
+        raise LocalProtocolError("this engine cannot move SCTP to a new DTLS association")
 
     @abstractmethod
     async def wait_established(self, timeout_s: float) -> None:
@@ -201,18 +232,27 @@ class Association(ABC):
         """Flush, shut SCTP and DTLS down and close the path. Idempotent and bounded."""
 
     @abstractmethod
-    def stats(self) -> Mapping[str, Any]:
-        """Counters of the association and its path."""
+    def stats(self) -> AssociationStats:
+        """What the association, its path and its channels did so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineFlags:
-    """What an association engine can do."""
+    """What an association engine can do.
+
+    Attributes:
+        owns_dtls: brings a DTLS of its own.
+        partial_reliability: messages can be given up (RFC 3758).
+        interleaving: a large message holds up no other (RFC 8260).
+        dcep: channels are opened in band (RFC 8832).
+        restart: SCTP moves to a new DTLS association (RFC 8842 3.1).
+    """
 
     owns_dtls: bool = False
     partial_reliability: bool = True
     interleaving: bool = False
     dcep: bool = False
+    restart: bool = False
 
 
 class AssociationEngine(ABC):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
 from dcsdk.io.clock import LazyTimer
+from dcsdk.io.handover import RetiredDtls
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.events import Event as SctpEvent
 from dcsdk.sctp.events import RawMessage
@@ -19,6 +20,10 @@ from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 
 DriverEvent = HandshakeDone | DtlsClosed | SctpEvent
 """What happens seldom; messages come as bare tuples."""
+
+
+RETIRED_S = 2.0
+"""How long an association that was replaced is listened to at most."""
 
 
 class DtlsSctpDriver(DatagramReceiver):
@@ -60,7 +65,8 @@ class DtlsSctpDriver(DatagramReceiver):
         self.now = self._loop.time
         self._is_connected = self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
-        self.packets_sent = self.packets_received = self.batches_received = 0
+        self._retired: RetiredDtls | None = None
+        self._retired_timer: asyncio.TimerHandle | None = None
 
     def start(self, remote_address: Address) -> None:
         """Begin the DTLS handshake; SCTP follows when the peer is verified.
@@ -89,10 +95,51 @@ class DtlsSctpDriver(DatagramReceiver):
         self._dtls.close()
         self._transmit()
         self._is_stopped = True
+        self._end_retired()
         self._timer.cancel()
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+
+    def move(self, path: DatagramPath, dtls: DtlsAssociation, packets: Sequence[bytes]) -> None:
+        """Go on over another path and DTLS association; SCTP above stays what it is.
+
+        What the peer still sends over the old ones is taken until it has moved as well; then they
+        are closed, path included.
+
+        Args:
+            path: leads to the peer.
+            dtls: established, its peer verified.
+            packets: that came over it already.
+
+        Source: RFC 8842 3.1, RFC 8841 9.1.
+        """
+        if self._is_stopped:
+            return
+        self._end_retired()
+        self._retired = RetiredDtls(self._path, self._dtls, self._late_packets)
+        self._retired_timer = self._loop.call_later(RETIRED_S, self._end_retired)
+        self._path, self._dtls = path, dtls
+        path.attach(self)
+        now = self._loop.time()
+        self._sctp.request_heartbeat(now=now)  # something to tell the peer that we have moved
+        if packets:
+            self._sctp.receive(packets, now=now)
+        self._settle(now)
+
+    def _late_packets(self, packets: Sequence[bytes]) -> None:
+        """Take what came over the association before this one."""
+        now = self._loop.time()
+        self._sctp.receive(packets, now=now)
+        self._settle(now)
+
+    def _end_retired(self) -> None:
+        if self._retired_timer is not None:
+            self._retired_timer.cancel()
+            self._retired_timer = None
+        retired, self._retired = self._retired, None
+        if retired is not None:
+            retired.close()
 
     # --- inputs -----------------------------------------------------------------------------------
     def datagrams_received(self, batch: Sequence[tuple[bytes, int]]) -> None:
@@ -101,11 +148,11 @@ class DtlsSctpDriver(DatagramReceiver):
             return
         now = self._loop.time()
         packets = self._dtls.receive(batch, now=now)
-        self.batches_received += 1
         if packets:
             if not self._is_connected:
                 self._take_dtls_events(now)  # the end of the handshake comes before its data
-            self.packets_received += len(packets)
+            if self._retired is not None:
+                self._end_retired()  # the peer has moved too
             self._sctp.receive(packets, now=now)
             if len(packets) == 1 and (events := self._sctp.poll_batch()):
                 # Most likely a request: its reader runs next, and the flush right after it sends
@@ -199,7 +246,6 @@ class DtlsSctpDriver(DatagramReceiver):
         if dtls.is_established and not path.is_blocked:
             packets = self._sctp.poll_packets()
             count, start = len(packets), 0
-            self.packets_sent += count
             while start < count and dtls.is_established:
                 start = dtls.send(packets, start)
                 while (transmit := poll()) is not None:

@@ -42,6 +42,7 @@ class UdpPath(DatagramPath):
             use_gso=use_gso,
             use_gro=use_gro,
         )
+        self._capture = capture
         self._is_connected = False
         self._receiver: DatagramReceiver | None = None
         self._early: list[tuple[bytes, int, Address]] = []
@@ -73,6 +74,21 @@ class UdpPath(DatagramPath):
         """
         sock = bound_socket(host, port)
         return cls(sock, use_gso=use_gso, use_gro=use_gro, capture=capture)
+
+    def sibling(self) -> UdpPath:
+        """Make a path on our own address, which leads to another remote end.
+
+        Until ``set_remote`` it may miss what comes from there.
+
+        Raises:
+            TransportError: closed, or the system does not let two sockets share an address.
+        """
+        return UdpPath(
+            self._udp.share_address(),
+            use_gso=self._udp.is_gso,
+            use_gro=self._udp.is_gro,
+            capture=self._capture,
+        )
 
     @property
     def local_address(self) -> Address:

@@ -145,6 +145,18 @@ class UdpSocket:
         except OSError as exc:
             raise TransportError(f"no way to {address[0]}: {exc.strerror}") from exc
 
+    def share_address(self) -> socket.socket:
+        """Make another socket on our address: the kernel tells their datagrams apart by sender.
+
+        Raises:
+            TransportError: closed, or the system does not allow it.
+        """
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        except OSError as exc:
+            raise TransportError(f"the address cannot be shared: {exc.strerror}") from exc
+        return bound_socket(*self.local_address, is_shared=True)
+
     def stats(self) -> Mapping[str, int]:
         """Counters: bytes and calls both ways, losses and ICMP refusals that we know of."""
         return {
@@ -303,8 +315,13 @@ class UdpSocket:
         self._on_writable()
 
 
-def bound_socket(host: str, port: int = 0) -> socket.socket:
+def bound_socket(host: str, port: int = 0, *, is_shared: bool = False) -> socket.socket:
     """Make a non-blocking UDP socket with large buffers.
+
+    Args:
+        host: a local address.
+        port: 0 for any free one.
+        is_shared: the address is one that another socket of ours lets be shared.
 
     Raises:
         ConfigError: ``host`` is no IP address.
@@ -315,6 +332,8 @@ def bound_socket(host: str, port: int = 0) -> socket.socket:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
+        if is_shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
     except OSError as exc:
         sock.close()

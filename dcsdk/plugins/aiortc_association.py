@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcdtlstransport import RTCDtlsParameters
@@ -23,7 +21,14 @@ from dcsdk.errors import (
     SecurityError,
     TransportError,
 )
-from dcsdk.interfaces import Association, ChannelParameters, DatagramPath, DtlsSctpParameters
+from dcsdk.interfaces import (
+    Association,
+    AssociationStats,
+    ChannelParameters,
+    DatagramPath,
+    DtlsSctpParameters,
+    PathStats,
+)
 from dcsdk.io.engine_config import MAX_MESSAGE_BYTES, EngineConfig
 from dcsdk.plugins.aiortc_transport import Dtls, PathTransport, Sctp
 from dcsdk.sdp.fingerprint import preferred
@@ -209,21 +214,19 @@ class AiortcAssociation(Association):
             self._end(None)
             await asyncio.shield(self._ended)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Counters of the association and its path."""
-        counters: dict[str, Any] = {
-            "channels": len(self._channels),
-            "early_dropped": self._early_dropped,
-            "path": dict(self._path.stats()),
-        }
-        if self._transport is not None and self._sctp is not None:
-            counters["datagrams_dropped"] = self._transport.datagrams_dropped
-            counters["sctp"] = {
-                "round_trip_s": self._sctp.round_trip_s,
-                "congestion_window": self._sctp.congestion_window,
-                "unacknowledged_bytes": self._sctp.unacknowledged(),
-            }
-        return counters
+    def stats(self) -> AssociationStats:
+        """What the association, its path and its channels did so far.
+
+        Of SCTP aiortc tells its state, the round trip time, the window and what is in flight.
+        """
+        sctp, transport = self._sctp, self._transport
+        return AssociationStats(
+            path=PathStats.of(self._path.stats()),
+            sctp=None if sctp is None else sctp.stats(),
+            channels=tuple(self._channels[key].stats() for key in sorted(self._channels)),
+            early_dropped=self._early_dropped,
+            records_dropped=0 if transport is None else transport.datagrams_dropped,
+        )
 
     # --- what channels ask for --------------------------------------------------------------------
     def queued_bytes(self, stream_id: int) -> int:

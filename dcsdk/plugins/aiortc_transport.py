@@ -14,17 +14,22 @@ from typing import Any, Protocol
 
 from aiortc.rtcdatachannel import RTCDataChannel
 from aiortc.rtcdtlstransport import RTCCertificate, RTCDtlsParameters, RTCDtlsTransport, State
-from aiortc.rtcsctptransport import RTCSctpTransport
+from aiortc.rtcsctptransport import USERDATA_MAX_LENGTH, RTCSctpTransport
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from dcsdk.interfaces import DatagramPath, DatagramReceiver
+from dcsdk.sctp.events import AssociationState
+from dcsdk.sctp.stats import SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
 from dcsdk.tls.context import CIPHERS
 
 MAX_WAITING_DATAGRAMS = 4096
 """Datagrams kept for aiortc, which takes them one by one; the rest is lost, as on a network."""
+
+PACKET_BYTES = USERDATA_MAX_LENGTH + 28
+"""Of aiortc's full packets: SCTP's and DATA's header and the most data it puts behind them."""
 
 _DTLS1_2 = 0xFEFD
 
@@ -226,15 +231,19 @@ class Sctp(RTCSctpTransport):
         """Everything was acknowledged."""
         return not (self._data_channel_queue or self._outbound_queue or self._sent_queue)
 
-    @property
-    def round_trip_s(self) -> float | None:
-        """Smoothed round trip time."""
-        return self._srtt
-
-    @property
-    def congestion_window(self) -> int:
-        """Bytes that may be in flight."""
-        return self._cwnd
+    def stats(self) -> SctpStats:
+        """What aiortc knows of itself; the rest is 0."""
+        return SctpStats(
+            state=AssociationState[self._association_state.name],
+            mtu=PACKET_BYTES,
+            smoothed_rtt_s=self._srtt or 0.0,
+            rto_s=self._rto,
+            congestion_window=self._cwnd,
+            slow_start_threshold=self._ssthresh or 0,
+            in_flight_bytes=self._flight_size,
+            queued_bytes=sum(len(chunk.user_data) for chunk in self._outbound_queue),
+            receive_buffered_bytes=self._unread,
+        )
 
     def consumed(self, size: int) -> None:
         """The program read ``size`` bytes: the window opens, and the peer is told of a lot."""

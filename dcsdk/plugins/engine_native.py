@@ -23,7 +23,7 @@ class NativeEngine(AssociationEngine):
 
     name: ClassVar[str] = "native"
     flags: ClassVar[EngineFlags] = EngineFlags(
-        owns_dtls=False, partial_reliability=True, interleaving=True, dcep=True
+        owns_dtls=False, partial_reliability=True, interleaving=True, dcep=True, restart=True
     )
 
     def __init__(self, config: EngineConfig | None = None) -> None:

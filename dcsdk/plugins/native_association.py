@@ -6,8 +6,7 @@ import asyncio
 import dataclasses
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 from dcsdk.channel import DataChannel, again
 from dcsdk.errors import (
@@ -18,9 +17,17 @@ from dcsdk.errors import (
     PeerUnreachable,
     TransportError,
 )
-from dcsdk.interfaces import Association, ChannelParameters, DatagramPath, DtlsSctpParameters
+from dcsdk.interfaces import (
+    Association,
+    AssociationStats,
+    ChannelParameters,
+    DatagramPath,
+    DtlsSctpParameters,
+    PathStats,
+)
 from dcsdk.io.driver import DriverEvent, DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.handover import DtlsHandshake
 from dcsdk.plugins.native_channels import ChannelTable
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.events import (
@@ -72,11 +79,12 @@ class NativeAssociation(Association):
         self._sctp: SctpAssociation | None = None
         self._driver: DtlsSctpDriver | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
+        self._handshake: DtlsHandshake | None = None
         self._is_established = self._is_closing = self._is_ended = False
         self._error: DcsdkError | None = None
         self._established: asyncio.Future[None] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self.messages_abandoned = 0
+        self.messages_abandoned = self.restarts = 0
         self._channels = ChannelTable(
             config,
             SecurityReport(
@@ -150,6 +158,83 @@ class NativeAssociation(Association):
         )
         self._driver.start(parameters.remote_address)
 
+    def restart(self, path: DatagramPath, parameters: DtlsSctpParameters) -> None:
+        """Begin a new DTLS association on ``path`` and move SCTP onto it when it is verified.
+
+        Args:
+            path: owned from now on.
+            parameters: what was agreed anew.
+
+        Raises:
+            LocalProtocolError: not established, or the SCTP ports changed.
+            SecurityError: no usable fingerprint.
+            ConfigError, TransportError: the path cannot lead there; the association is over.
+
+        Source: RFC 8842 3.1, RFC 8841 9.1.
+        """
+        try:
+            handshake = self._new_handshake(path, parameters)
+        except DcsdkError:
+            path.close()
+            raise
+        if self._handshake is not None:
+            self._handshake.stop()
+        self._handshake, self._parameters = handshake, parameters
+        if self._established.done():
+            self._established = self._loop.create_future()
+        self._stop_handshake_timer()
+        self._handshake_timer = self._loop.call_later(
+            self._config.handshake_timeout_s, self._handshake_timed_out
+        )
+        try:
+            handshake.start(parameters.remote_address)
+        except DcsdkError as exc:
+            self._end(exc)
+            raise
+
+    def _new_handshake(self, path: DatagramPath, parameters: DtlsSctpParameters) -> DtlsHandshake:
+        old = self._parameters
+        if self._is_ended:
+            raise self._ended_error()
+        if not self._is_established or self._is_closing or old is None:
+            raise LocalProtocolError("the association is not up", source="RFC 8842 3.1")
+        ports = parameters.local_sctp_port, parameters.remote_sctp_port
+        if ports != (old.local_sctp_port, old.remote_sctp_port):
+            raise LocalProtocolError(
+                "other SCTP ports mean another SCTP association", source="RFC 8841 9.3"
+            )
+        dtls = DtlsAssociation(
+            self._context,
+            role=parameters.dtls_role,
+            fingerprints=preferred(parameters.remote_fingerprints, allow_sha1=True),
+            mtu=self._config.mtu,
+        )
+        return DtlsHandshake(path, dtls, self._restarted, self._restart_failed)
+
+    def _restarted(self, event: HandshakeDone, packets: Sequence[bytes]) -> None:
+        """The peer of the new DTLS association is verified: go over to it."""
+        handshake, driver, parameters = self._handshake, self._driver, self._parameters
+        if handshake is None or driver is None or parameters is None:
+            return
+        self._handshake = None
+        self._stop_handshake_timer()
+        self._on_event(event)
+        self._path, self._dtls = handshake.path, handshake.dtls
+        self._channels.dcep.role = parameters.dtls_role
+        self.restarts += 1
+        if not self._established.done():
+            self._established.set_result(None)
+        driver.move(handshake.path, handshake.dtls, packets)
+
+    def _restart_failed(self, error: Exception | None) -> None:
+        """Fail closed: what was agreed anew did not come, so the old is not gone on with."""
+        self._handshake = None
+        self._end(
+            error
+            if isinstance(error, DcsdkError)
+            else TransportError("the peer closed the new DTLS association", source="RFC 8842 3.1")
+        )
+
     async def wait_established(self, timeout_s: float) -> None:
         """Wait until DTLS is verified and SCTP is up.
 
@@ -211,24 +296,18 @@ class NativeAssociation(Association):
                 sctp.abort("closed", now=driver.now())
             self._end(None)
 
-    def stats(self) -> Mapping[str, Any]:
-        """Counters of the association and its path."""
-        counters: dict[str, Any] = {
-            "channels": len(self._channels),
-            "early_dropped": self._channels.early_dropped,
-            "dcep_refused": self._channels.dcep.refused,
-            "messages_abandoned": self.messages_abandoned,
-            "path": dict(self._path.stats()),
-        }
-        if self._driver is not None:
-            counters["packets_sent"] = self._driver.packets_sent
-            counters["packets_received"] = self._driver.packets_received
-            counters["batches_received"] = self._driver.batches_received
-        if self._dtls is not None:
-            counters["records_dropped"] = self._dtls.records_dropped
-        if self._sctp is not None:
-            counters["sctp"] = dataclasses.asdict(self._sctp.stats())
-        return counters
+    def stats(self) -> AssociationStats:
+        """What the association, its path and its channels did so far."""
+        return AssociationStats(
+            path=PathStats.of(self._path.stats()),
+            sctp=None if self._sctp is None else self._sctp.stats(),
+            channels=self._channels.stats(),
+            early_dropped=self._channels.early_dropped,
+            dcep_refused=self._channels.dcep.refused,
+            records_dropped=0 if self._dtls is None else self._dtls.records_dropped,
+            messages_abandoned=self.messages_abandoned,
+            restarts=self.restarts,
+        )
 
     def export_keying_material(
         self, label: bytes, length: int, context: bytes | None = None
@@ -278,6 +357,8 @@ class NativeAssociation(Association):
                 self.messages_abandoned += 1
             case ShutDown():
                 self._end(None)
+            case DtlsClosed() if self._handshake is not None:
+                logger.debug("stream=all the old DTLS association ended before the new one is up")
             case DtlsClosed():
                 error = event.error
                 self._end(error if isinstance(error, DcsdkError) else None)
@@ -312,6 +393,9 @@ class NativeAssociation(Association):
         self._error = error
         self._stop_handshake_timer()
         self._channels.end(error)
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            handshake.stop()
         if self._driver is not None:
             self._driver.stop()
         self._path.close()

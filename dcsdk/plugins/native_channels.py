@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from dcsdk.channel import PPID_DCEP, ChannelState, DataChannel, Submit
+from dcsdk.channel import ChannelState, DataChannel, Submit
+from dcsdk.channel_carrier import PPID_DCEP
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -14,7 +15,7 @@ from dcsdk.errors import (
     ProtocolError,
     RemoteProtocolError,
 )
-from dcsdk.interfaces import ChannelParameters
+from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.plugins.native_dcep import Dcep, Role, encode_open
@@ -75,6 +76,10 @@ class ChannelTable:
 
     def __len__(self) -> int:
         return len(self.by_id)
+
+    def stats(self) -> tuple[ChannelStats, ...]:
+        """What the channels did so far, by rising stream id."""
+        return tuple(self.by_id[stream_id].stats() for stream_id in sorted(self.by_id))
 
     def connect(
         self,

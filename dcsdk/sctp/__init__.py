@@ -6,14 +6,14 @@ from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.congestion import CongestionController, Cubic, NewReno
 from dcsdk.sctp.sender import SendBufferFull
-from dcsdk.sctp.stats import AssociationStats
+from dcsdk.sctp.stats import SctpStats
 
 __all__ = [
-    "AssociationStats",
     "CongestionController",
     "Cubic",
     "NewReno",
     "SctpAssociation",
     "SctpConfig",
+    "SctpStats",
     "SendBufferFull",
 ]

@@ -48,7 +48,7 @@ from dcsdk.sctp.recovery import RoundTrip
 from dcsdk.sctp.reset import StreamResets
 from dcsdk.sctp.scheduler import DEFAULT_PRIORITY
 from dcsdk.sctp.sender import Sender
-from dcsdk.sctp.stats import AssociationStats, snapshot
+from dcsdk.sctp.stats import SctpStats, snapshot
 
 SACK_EVERY_PACKETS = 2
 """Packets with data after which a SACK is not delayed any more (RFC 9260 6.2)."""
@@ -484,7 +484,7 @@ class SctpAssociation:
         self._events.clear()
         return batch
 
-    def stats(self) -> AssociationStats:
+    def stats(self) -> SctpStats:
         """Return a snapshot of counters and gauges."""
         return snapshot(
             self.state,

@@ -11,7 +11,7 @@ from dcsdk.sctp.sender import Sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AssociationStats:
+class SctpStats:
     """Counters and gauges at one moment; counters start when the association is made.
 
     Attributes:
@@ -76,9 +76,9 @@ def snapshot(
     packets_received: int,
     packets_dropped: int,
     error_count: int,
-) -> AssociationStats:
+) -> SctpStats:
     """Collect the figures of the parts; the halves are ``None`` before set-up is done."""
-    stats = AssociationStats(
+    stats = SctpStats(
         state=state,
         mtu=mtu,
         packets_sent=packets_sent,

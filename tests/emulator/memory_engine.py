@@ -12,11 +12,13 @@ from dcsdk.interfaces import (
     Address,
     Association,
     AssociationEngine,
+    AssociationStats,
     ChannelParameters,
     DatagramPath,
     DatagramReceiver,
     DtlsSctpParameters,
     EngineFlags,
+    PathStats,
 )
 from dcsdk.security import SecurityReport, SecurityScope
 from dcsdk.tls.certificate import Certificate
@@ -139,8 +141,8 @@ class MemoryAssociation(Association):
         self._peers.pop(self._path.local_address, None)
         self._path.close()
 
-    def stats(self) -> Mapping[str, Any]:
-        return {}
+    def stats(self) -> AssociationStats:
+        return AssociationStats(path=PathStats())
 
 
 class MemoryEngine(AssociationEngine):

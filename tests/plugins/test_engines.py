@@ -22,12 +22,14 @@ from dcsdk.errors import (
     SecurityError,
     TransportError,
 )
-from dcsdk.interfaces import DtlsRole, EngineFlags
+from dcsdk.interfaces import DtlsRole, DtlsSctpParameters, EngineFlags
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.udp import UdpPath
 from dcsdk.plugins import builtins
 from dcsdk.plugins.engine_aiortc import AiortcEngine
 from dcsdk.registry import Registry
 from dcsdk.sctp.config import SctpConfig
+from dcsdk.sctp.events import AssociationState
 from dcsdk.security import SecurityScope
 from dcsdk.tls.certificate import Certificate
 
@@ -458,7 +460,7 @@ async def test_an_association_that_never_started_closes(engine: str) -> None:
         channel = client.open()
         await channel.aclose()
         assert channel.state is ChannelState.CLOSED
-        assert client.association.stats()["channels"] == 0
+        assert client.association.stats().channels == ()
 
 
 @every_engine()
@@ -519,10 +521,38 @@ async def test_stats_count_what_happened(engine: str) -> None:
         await one.send(sample(100_000))
         await read(other, 1)
         stats = client.association.stats()
-        assert stats["channels"] == 1
-        assert stats["path"]["bytes_sent"] > 100_000
-        assert server.association.stats()["path"]["bytes_received"] > 100_000
-        assert stats["sctp"]
+        assert len(stats.channels) == 1
+        assert stats.path.bytes_sent > 100_000
+        assert server.association.stats().path.bytes_received > 100_000
+        assert stats.sctp is not None
+        assert stats.sctp.state is AssociationState.ESTABLISHED
+        assert stats.sctp.congestion_window > 0
+        (ours,) = stats.channels
+        assert (ours.messages_sent, ours.bytes_sent) == (1, 100_000)
+        assert (ours.stream_id, ours.state) == (one.stream_id, ChannelState.OPEN)
+        await other.send("unread")
+        await other.send("")
+        assert await read(one, 1) == ["unread"]
+        (ours,) = client.association.stats().channels
+        assert ours.messages_received - ours.unread_messages == 1
+        assert ours.bytes_received - ours.unread_bytes == len("unread")
+
+
+async def test_aiortc_refuses_what_it_cannot_move() -> None:
+    pytest.importorskip("aiortc")
+    async with engine_pair("aiortc") as (client, server):
+        assert not ENGINES["aiortc"].flags.restart
+        path = UdpPath.bind("127.0.0.1")
+        parameters = DtlsSctpParameters(
+            dtls_role="client",
+            remote_address=server.path.local_address,
+            remote_fingerprints=(server.certificate.fingerprint,),
+            local_tls_id=None,
+            remote_tls_id=None,
+        )
+        with pytest.raises(LocalProtocolError, match="cannot move"):
+            client.association.restart(path, parameters)
+        assert path._udp.is_closed
 
 
 @every_engine()

@@ -66,12 +66,12 @@ class WatchedMedia:
     @property
     def bytes_sent(self) -> int:
         """Bytes that left on every media path there ever was."""
-        return sum(item.stats()["path"]["bytes_sent"] for item in self.associations)
+        return sum(item.stats().path.bytes_sent for item in self.associations)
 
     @property
     def packets_sent(self) -> int:
         """SCTP packets that left inside DTLS: 0 as long as no peer was verified."""
-        return sum(item.stats().get("packets_sent", 0) for item in self.associations)
+        return sum(item.stats().packets_sent for item in self.associations)
 
 
 class Events(list[Event]):

@@ -183,7 +183,7 @@ async def test_a_refused_channel_raises_and_the_call_goes_on(alice: Ue, bob: Ue)
             await opening
         with pytest.raises(ChannelClosed):
             await request.accept()
-        assert alice.media.associations[1].stats()["path"]["bytes_sent"] == 0
+        assert alice.media.associations[1].stats().path.bytes_sent == 0
         assert alice.media.bytes_sent >= before
         await talk(*await a_channel(session, answered, label="wanted"))
 

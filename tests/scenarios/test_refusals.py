@@ -388,8 +388,8 @@ def media_when_the_answer_came(network: Network, ue: Ue) -> list[tuple[int, int]
     def look(event: TraceEvent) -> None:
         is_answer = event.destination == "alice" and event.summary == "200 OK (INVITE)"
         if is_answer and len(ue.media.associations) > 1:
-            path = ue.media.associations[1].stats()["path"]
-            seen.append((path["bytes_received"], path["bytes_sent"]))
+            path = ue.media.associations[1].stats().path
+            seen.append((path.bytes_received, path.bytes_sent))
 
     network.trace.subscribe(look)
     return seen
@@ -423,7 +423,7 @@ async def test_an_early_dtls_peer_that_is_not_the_signalled_one_is_shut_out(
         with pytest.raises((SecurityError, ConnectionError)):
             await accepting
         assert not session.is_ended
-        assert alice.media.associations[1].stats()["packets_sent"] == 0
+        assert alice.media.associations[1].stats().packets_sent == 0
     (received, sent) = seen[0]
     assert received > 0 and sent == 0
 
@@ -509,7 +509,7 @@ async def test_488_to_a_reoffer_leaves_the_session_as_it_was(alice: Ue, bob: Ue)
             await session.open(label="chat")
         assert caught.value.status == 488
         assert len(session.streams) == 1 and len(alice.media.associations) == 2
-        assert alice.media.associations[1].stats()["path"]["bytes_sent"] == 0
+        assert alice.media.associations[1].stats().path.bytes_sent == 0
         assert await session.bootstrap.applications()
         assert not answered.is_ended
 
@@ -533,4 +533,4 @@ async def test_a_reoffer_nobody_answers_is_given_up_in_time(make_ue: MakeUe) -> 
     async with a_call(alice, bob) as (session, _):
         with pytest.raises(OperationTimeout):
             await session.open(label="chat")
-        assert alice.media.associations[1].stats()["path"]["bytes_sent"] == 0
+        assert alice.media.associations[1].stats().path.bytes_sent == 0
