@@ -165,6 +165,10 @@ class PeerChannel:
         """Wait for messages at the peer; return what came."""
         return _read_digests(await self._ask("receive", count=count), "received")
 
+    async def drain(self) -> list[Digest]:
+        """Return what came and was not asked for, without waiting."""
+        return _read_digests(await self._ask("drain"), "received")
+
     async def _ask(self, op: str, **values: Any) -> Any:
         return await self._process.ask(op, channel=self._name, **values)
 

@@ -104,10 +104,9 @@ export class Agent {
     return { received };
   }
 
-  // Sends back what comes, in the order it comes, until the channel closes.
-  async do_echo({ channel }) {
-    const end = this.channels.get(channel);
-    end.channel.onmessage = message => end.channel.send(message);
+  async do_drain({ channel }) {
+    const { messages } = this.channels.get(channel);
+    return { received: await Promise.all(messages.values.splice(0).map(digest)) };
   }
 
   async do_close({ connection }) {

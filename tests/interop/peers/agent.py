@@ -146,6 +146,10 @@ class Agent:
         messages = self._channels[channel].messages
         return {"received": [digest(await messages.get()) for _ in range(count)]}
 
+    async def _do_drain(self, channel: str) -> dict[str, Any]:
+        messages = self._channels[channel].messages
+        return {"received": [digest(messages.get_nowait()) for _ in range(messages.qsize())]}
+
     async def _do_close(self, connection: str) -> None:
         await self._connections.pop(connection).close()
 

@@ -66,10 +66,13 @@ class _Channel(Channel):
         self._connection = connection
         self.stream_id = stream_id
         self.options = options
-        self.is_reset_here = self.is_reset_there = False
+        self.arrived: list[int] = []  # places among all messages of the connection
+        self.is_reset_here = False
 
     def info(self) -> dict[str, Any]:
-        return {"id": self.stream_id, **self.options}
+        is_interleaving = self._connection.association.is_interleaving
+        measured = {"arrived": self.arrived, "interleaving": is_interleaving}
+        return {"id": self.stream_id, **self.options, **measured}
 
     def send(self, message: Message) -> None:
         if isinstance(message, str):
@@ -120,6 +123,7 @@ class _Connection(Connection, asyncio.DatagramProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._channels: dict[int, _Channel] = {}
         self._unnamed: list[_Channel] = []
+        self._places = itertools.count(1)
         self._is_up = False
         self.association: Association = None  # type: ignore[assignment]
 
@@ -287,6 +291,7 @@ class _Connection(Connection, asyncio.DatagramProtocol):
         channel = self._channels.get(message.stream_id)
         if message.ppid != PPID_DCEP:
             if channel is not None:
+                channel.arrived.append(next(self._places))
                 channel.deliver(message.ppid, message.data)
         elif message.data[0] == ACK and channel is not None:
             channel.opened.set()
