@@ -122,42 +122,12 @@ class ImsProfile:
     """Digest algorithms we answer. Of several challenges the topmost of these is taken, whatever
     the order here (RFC 8760 2.4); leave MD5 out to refuse it."""
 
-    registration_expires_s: int = 600_000
-    """Lifetime asked for (TS 24.229 5.1.1.2)."""
-
-    # --- HTTP on a channel: TS 26.114 6.2.10.1 names the protocol, nobody its limits ---
-    http_root_target: str = "/"
-    """Request target of the application list (TS 23.228 AC.7.1)."""
-
-    http_host: str = "localhost"
-    """``Host`` of a request on a channel: HTTP/1.1 wants one, the channel has no name."""
-
-    http_max_header_bytes: int = 32 * 1024
-    """Start line and header fields of one message; more is refused (row D8)."""
-
-    http_max_body_bytes: int = 64 * 1024 * 1024
-    """Body of one message on a bootstrap channel; application channels have no limit."""
-
-    http_idle_timeout_s: float = 30.0
-    """Longest silence within one exchange, seconds."""
-
-    http_total_timeout_s: float = 120.0
-    """Longest exchange on a bootstrap channel, seconds."""
-
-    http_piece_bytes: int = 16 * 1024
-    """Largest SCTP message HTTP is cut into: without interleaving (RFC 8260) larger ones hold up
-    other channels (RFC 8831 6.6)."""
-
     def __post_init__(self) -> None:
         for name in (self.e2dce_mechanism, self.dc_e2ae_mechanism, self.e2dce_attribute):
             if _TOKEN_PATTERN.fullmatch(name) is None:
                 raise ConfigError(f"{name[:64]!r} is no token")
         self._check_templates()
-        limits = (
-            "max_channels max_associations sctp_port http_max_header_bytes http_max_body_bytes "
-            "http_idle_timeout_s http_total_timeout_s http_piece_bytes registration_expires_s"
-        )
-        for field in limits.split():
+        for field in ("max_channels", "max_associations", "sctp_port"):
             if getattr(self, field) <= 0:
                 raise ConfigError(f"{field} must be above 0")
         if self.answer_setup not in (Setup.ACTIVE, Setup.PASSIVE):

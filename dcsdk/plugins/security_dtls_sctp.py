@@ -29,7 +29,7 @@ from dcsdk.sdp.association import decide_setup, dtls_role
 from dcsdk.sdp.attributes import Setup, new_tls_id
 from dcsdk.sdp.data_channel import DataChannelLine, LineRefused, check_answer, check_offer
 from dcsdk.sdp.media import MediaDescription
-from dcsdk.sdp.offer_answer import DEFAULT_SCTP_PORT, dtls_sctp_attributes
+from dcsdk.sdp.offer_answer import dtls_sctp_attributes
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import SecurityScope
 
@@ -41,6 +41,7 @@ def _attributes(setup: Setup, tls_id: str | None, context: SecurityContext) -> A
             setup=setup,
             fingerprints=(context.certificate.fingerprint,),
             tls_id=tls_id,
+            sctp_port=context.profile.sctp_port,
             max_message_size=context.max_message_size,
         )
     )
@@ -62,7 +63,7 @@ def _parameters(
         remote_fingerprints=line.fingerprints if pinned is None else (pinned,),
         local_tls_id=tls_id,
         remote_tls_id=line.tls_id,
-        local_sctp_port=DEFAULT_SCTP_PORT,
+        local_sctp_port=context.profile.sctp_port,
         remote_sctp_port=line.sctp_port,
         local_max_message_size=context.max_message_size,
         remote_max_message_size=line.max_message_size,

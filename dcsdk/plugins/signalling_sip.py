@@ -167,6 +167,7 @@ class SipSignalling(Signalling):
             expires_s=request.expires_s,
             access_network_info=config.access_network_info if flow.is_secure else None,
             user_agent=config.user_agent,
+            algorithms=config.profile.digest_algorithms,
         )
         self._features = request.contact_features
         endpoint = self._running()
@@ -259,7 +260,11 @@ class SipSignalling(Signalling):
         name = "Proxy-Authorization" if is_proxy else "Authorization"
         if name in request.headers:
             return None  # the password is wrong, or the network does not say what it wants
-        client = DigestClient(self._config.impi, self._config.password)
+        client = DigestClient(
+            self._config.impi,
+            self._config.password,
+            algorithms=self._config.profile.digest_algorithms,
+        )
         try:
             value = client.authorize(
                 response.headers.get_all("Proxy-Authenticate" if is_proxy else "WWW-Authenticate"),
