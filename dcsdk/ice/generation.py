@@ -115,8 +115,9 @@ class Generation:
         if self.remote is None or not self.is_started:
             return
         self._patience_at = now + self._shared.config.patience_s
-        if self.remote.is_lite and not self._shared.config.is_lite:
-            self._shared.switch_role(is_controlling=True)  # RFC 8445 6.1.1
+        if self.remote.is_lite != self._shared.config.is_lite:
+            # The full agent controls, whoever offered (RFC 8445 6.1.1).
+            self._shared.switch_role(is_controlling=self.remote.is_lite)
         early, self._early = self._early, {}
         for (local, source), (ufrag, priority, is_nominated) in early.items():
             if ufrag == self.remote.credentials.ufrag:
@@ -323,9 +324,11 @@ class Generation:
 
     # --- pairs ----------------------------------------------------------------------------------
     def is_validated(self, local: Address, remote: Address) -> bool:
-        """Tell whether the peer's signature came over this pair."""
+        """Tell whether the peer's signature came over this pair, if only early."""
         pair = self._pairs.get(local, remote)
-        return pair is not None and pair.is_authenticated
+        if pair is None:
+            return (local, remote) in self._early
+        return pair.is_authenticated
 
     @property
     def pair_count(self) -> int:

@@ -118,6 +118,7 @@ def test_early_checks_of_somebody_else_are_forgotten() -> None:
     made = agent(1, A)
     made.receive(request(made, ufrag="stranger"), A, B, now=0.0)
     assert answers(made)[0].message_class is Class.RESPONSE
+    assert made.is_validated(A, B)  # it knows our password, so it has our offer
     description = IceDescription(credentials=Credentials(ufrag="peer", password="p" * 22))
     made.set_remote_description(description, now=0.0)
     made.start(is_controlling=False, now=0.0)
@@ -306,6 +307,20 @@ def test_a_lite_peer_is_checked_and_controlled(full_offers: bool) -> None:
     net.run(300.0)  # the lite side only answers the consent checks
     assert ends(one) == (A, B)
     assert ends(lite) == (B, A)
+
+
+@pytest.mark.clause("RFC 8445 6.1.1", "RFC 8445 7.3")
+def test_a_lite_offerer_takes_a_nomination_that_came_before_the_answer() -> None:
+    net, one, lite = pair(configs=(None, LITE))
+    one.set_remote_description(lite.local_description, now=net.now)
+    one.start(is_controlling=False, now=net.now)
+    net.run(0.5)
+    assert len(nominations(net)) == 1  # answered, and not to come again
+    assert ends(one) == (A, B)
+    lite.set_remote_description(one.local_description, now=net.now)
+    lite.start(is_controlling=True, now=net.now)
+    assert ends(lite) == (B, A)
+    assert not lite.is_controlling
 
 
 @pytest.mark.clause("RFC 8445 7.3.1.1")

@@ -221,6 +221,22 @@ async def test_what_comes_before_the_path_is_opened_is_kept() -> None:
         assert other.stats()["early_dropped"] == 1
 
 
+@pytest.mark.clause("RFC 8842 5.3")
+async def test_what_comes_before_the_answer_is_kept() -> None:
+    """The answerer has our offer: it checks and sends before its answer is here."""
+    async with bound("127.0.0.1") as (one, _, other, sink):
+        one.set_remote(other.local_address)
+        one.set_remote_description(other.local_description)
+        one.start(is_controlling=True)
+        await one.wait_selected(TIMEOUT_S)
+        one.send(DTLS + b"first", 6)
+        other.set_remote(one.local_address)
+        other.set_remote_description(one.local_description)
+        other.start(is_controlling=False)
+        assert await sink.wait_for(1) == [DTLS + b"first"]
+        assert other.stats().get("datagrams_unknown", 0) == 0
+
+
 # --- who is heard ---------------------------------------------------------------------------------
 async def test_strangers_are_not_heard() -> None:
     async with connected() as (one, _, other, sink):
