@@ -5,11 +5,13 @@ The one place of these tests that knows how SDP of the W3C's kind, ICE and the e
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from types import TracebackType
 from typing import Self
 
 from dcsdk.ice.config import IceConfig
+from dcsdk.ice.events import IceEvent, PairSelected
 from dcsdk.ice.sdp import IceDescription
 from dcsdk.interfaces import Address, Association, DatagramPath, DtlsRole, DtlsSctpParameters
 from dcsdk.io.engine_config import EngineConfig
@@ -53,6 +55,7 @@ class PeerLink:
         self._offered: Setup | None = None
         self.role: DtlsRole | None = None
         self.remote_max_message_size = 0
+        self._has_new_pair = asyncio.Event()
 
     @classmethod
     def create(
@@ -104,6 +107,31 @@ class PeerLink:
         assert self._offered is not None and answered is not None
         role = dtls_role(self._offered, answered, is_offerer=True)
         self._start(session, role, is_offerer=True)
+
+    def answer_again(self, sdp: str) -> str:
+        """Return the SDP of our answer to an offer that restarts ICE.
+
+        Args:
+            sdp: the peer's new offer.
+        """
+        assert isinstance(self._path, IcePath) and self.role is not None
+        media = SessionDescription.parse(sdp).media[0]
+        description = IceDescription.parse(media.attributes)
+        assert description is not None
+        assert self._path.set_remote_description(description), "this is no restart"
+        setup = Setup.ACTIVE if self.role == "client" else Setup.PASSIVE
+        answer = self._describe(setup, mid=media.get("mid"))
+        self._path.on_event = self._ice_event
+        self._path.start(is_controlling=False)
+        return answer
+
+    async def wait_new_pair(self) -> None:
+        """Wait until data goes over a pair that the restart found."""
+        await self._has_new_pair.wait()
+
+    def _ice_event(self, event: IceEvent) -> None:
+        if isinstance(event, PairSelected):
+            self._has_new_pair.set()
 
     async def __aenter__(self) -> Self:
         return self

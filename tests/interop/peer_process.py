@@ -192,9 +192,13 @@ class PeerConnection:
         """
         return cls(process, (await process.ask("create", options=options))["connection"])
 
-    async def offer(self) -> str:
-        """Return the SDP of an offer, with all candidates."""
-        return await self._sdp("offer")
+    async def offer(self, **options: Any) -> str:
+        """Return the SDP of an offer, with all candidates.
+
+        Args:
+            options: ``is_restart`` to restart ICE, where the peer can.
+        """
+        return await self._sdp("offer", **options)
 
     async def answer(self, sdp: str) -> str:
         """Return the SDP of the answer to ours."""

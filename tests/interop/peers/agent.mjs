@@ -70,7 +70,10 @@ export class Agent {
     return { connection: name };
   }
 
-  async do_offer({ connection }) { return { sdp: await this.connections.get(connection).connection.offer() }; }
+  async do_offer({ connection, ...options }) {
+    return { sdp: await this.connections.get(connection).connection.offer(options) };
+  }
+
   async do_answer({ connection, sdp }) { return { sdp: await this.connections.get(connection).connection.answer(sdp) }; }
   async do_accept({ connection, sdp }) { await this.connections.get(connection).connection.accept(sdp); }
 

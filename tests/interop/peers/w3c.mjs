@@ -34,18 +34,16 @@ class W3cConnection {
   async gathered(description) {
     const connection = this.connection;
     const done = new Promise(resolve => {
-      const look = () => connection.iceGatheringState === 'complete' && resolve();
-      connection.onicegatheringstatechange = look;
-      this.look = look;
+      connection.onicecandidate = event => event.candidate || resolve();
+      connection.onicegatheringstatechange = () => connection.iceGatheringState === 'complete' && resolve();
     });
     await connection.setLocalDescription(description);
-    this.look();
     await done;
     return connection.localDescription.sdp;
   }
 
   // Without a channel an offer has no m= line of one.
-  async offer() { return this.gathered(await this.connection.createOffer()); }
+  async offer({ is_restart: iceRestart = false }) { return this.gathered(await this.connection.createOffer({ iceRestart })); }
 
   async answer(sdp) {
     await this.connection.setRemoteDescription({ type: 'offer', sdp });
