@@ -42,6 +42,36 @@ def test_both_ends_prove_their_certificates(pair: tuple[End, End]) -> None:
     assert done.peer_fingerprint == OURS.fingerprint
 
 
+@pytest.mark.clause("RFC 5764 4.1.1")
+@pytest.mark.parametrize("role", ROLES)
+def test_an_srtp_profile_is_agreed_with_peers_that_want_one(role: DtlsRole) -> None:
+    client, server = make_pair()
+    pump(client, server)
+    ours = client if role == "client" else server
+    assert ours.machine._ssl is not None
+    assert ours.machine._ssl.get_selected_srtp_profile() == b"SRTP_AEAD_AES_128_GCM"
+
+
+@pytest.mark.clause("RFC 5764 4.1.1")
+@pytest.mark.parametrize("role", ROLES)
+def test_peers_that_know_no_srtp_are_connected_too(
+    role: DtlsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(SSL.Context, "set_tlsext_use_srtp", lambda context, profiles: None)
+        without = DtlsContext(PEERS)
+    peer_role: DtlsRole = "server" if role == "client" else "client"
+    ours = End(role, certificate=OURS, fingerprints=[PEERS.fingerprint])
+    peer = End(peer_role, certificate=PEERS, fingerprints=[OURS.fingerprint], context=without)
+    pair = (ours, peer) if role == "client" else (peer, ours)
+    for end in pair:
+        end.machine.start(now=time.monotonic())
+    pump(*pair)
+    assert ours.machine.is_established and peer.machine.is_established
+    assert ours.machine._ssl is not None
+    assert ours.machine._ssl.get_selected_srtp_profile() == b""
+
+
 @pytest.mark.clause("RFC 8831 5")
 @pytest.mark.parametrize("mtu", [256, 600, 1200])
 def test_no_datagram_exceeds_the_mtu(mtu: int) -> None:

@@ -7,15 +7,11 @@ from typing import Any
 
 import aioice.ice
 from aiortc import RTCConfiguration, RTCDataChannel, RTCPeerConnection, RTCSessionDescription
-from aiortc.rtcdtlstransport import RTCDtlsTransport
 
 from .agent import Channel, Connection, Message, serve
 
 # aioice takes no loopback address for a candidate.
 aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
-
-# aiortc's DTLS gives up when no SRTP profile was agreed; a data channel needs none.
-RTCDtlsTransport._setup_srtp = lambda self: None  # type: ignore[method-assign]
 
 
 class _Channel(Channel):
