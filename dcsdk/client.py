@@ -164,6 +164,7 @@ class Client:
         self._engine_config = EngineConfig(
             handshake_timeout_s=config.media_timeout_s,
             max_channels=config.profile.max_channels,
+            is_dcep_accepted=False,  # calls agree on channels in SDP (TS 33.328 N.3.2 NOTE 3)
             keylog=keylog,
             capture=capture,
         )

@@ -256,7 +256,7 @@ class Network:
         if config.keylog is not None:
             keylog = KeyLog(config.keylog)
             self._stack.callback(keylog.close)
-        engine_config = EngineConfig(keylog=keylog)
+        engine_config = EngineConfig(is_dcep_accepted=False, keylog=keylog)
         self._engine = engine_class(engine_config)
         if "dcmf-vanishes" in self._faults:
             self._engine = VanishingEngine(self._engine)
