@@ -12,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 READY_TIMEOUT_S = 30
-END_TIMEOUT_S = 15
+END_TIMEOUT_S = 30
+"""More than the bounds of a client's closing add up to: BYE, association, calls, REGISTER, agent."""
 
 
 @contextmanager
@@ -20,7 +21,7 @@ def running(*arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run ``python ARGUMENTS`` while the context lasts, then end it as Ctrl-C does.
 
     Raises:
-        subprocess.TimeoutExpired: Ctrl-C did not end it in 15 s.
+        subprocess.TimeoutExpired: Ctrl-C did not end it in 30 s.
     """
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True
