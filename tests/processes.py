@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 READY_TIMEOUT_S = 30
 END_TIMEOUT_S = 30
-"""More than the bounds of a client's closing add up to: BYE, association, calls, REGISTER, agent."""
+"""More than the bounds of a client's closing add up to."""
 
 
 @contextmanager
