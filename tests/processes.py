@@ -12,8 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 READY_TIMEOUT_S = 30
-END_TIMEOUT_S = 30
-"""More than the bounds of a client's closing add up to."""
+END_TIMEOUT_S = 15
 
 
 @contextmanager
@@ -21,7 +20,7 @@ def running(*arguments: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
     """Run ``python ARGUMENTS`` while the context lasts, then end it as Ctrl-C does.
 
     Raises:
-        subprocess.TimeoutExpired: Ctrl-C did not end it in 30 s.
+        subprocess.TimeoutExpired: Ctrl-C did not end it in 15 s.
     """
     process = subprocess.Popen(
         [sys.executable, *arguments], cwd=folder, stdout=subprocess.PIPE, text=True
