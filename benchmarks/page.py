@@ -71,6 +71,9 @@ def _values(result: Mapping[str, Any]) -> list[str]:
     lines = [
         "## All values",
         "",
+        "In brackets: dcsdk divided by that value. `aiortc` is aiortc as its users have it, over",
+        "its own ICE; `aiortc-udp` is its DTLS and SCTP on plain UDP.",
+        "",
         f"| figure | unit | dcsdk | {' | '.join(names)} |",
         "|---|---|---|" + "---|" * len(names),
     ]
@@ -79,7 +82,7 @@ def _values(result: Mapping[str, Any]) -> list[str]:
         row = (figure["title"], figure["ours"])
         if row not in seen and figure["peers"]:
             seen.add(row)
-            cells = " | ".join(_number(figure["peers"].get(name)) for name in names)
+            cells = " | ".join(_beside(figure, name) for name in names)
             lines.append(
                 f"| {figure['title']} | {figure['unit']} | {_number(figure['ours'])} | {cells} |"
             )
@@ -158,6 +161,12 @@ def write(result: Mapping[str, Any], folder: Path) -> list[Path]:
     text = folder / "performance.md"
     text.write_text(page(result, "pictures/performance.svg"), encoding="utf-8")
     return [text, picture]
+
+
+def _beside(figure: Mapping[str, Any], name: str) -> str:
+    """Return the value of a peer, and how many times it ours is."""
+    value, ratio = figure["peers"].get(name), figure["ratios"].get(name)
+    return _number(value) if ratio is None else f"{_number(value)} ({_number(ratio)})"
 
 
 def _number(value: float | None) -> str:

@@ -136,13 +136,15 @@ class Figure:
 
 _OWN_PATH = tuple(name for name in PEERS if name != AIORTC)
 
+# Targets about aiortc are about aiortc as its users have it, over its own ICE; what its DTLS and
+# SCTP do on plain UDP stands beside it. Where the path is a relay, plain UDP is what is compared.
 FIGURES = (
     Figure(
         name="16KiB_vs_aiortc",
         title="16 KiB messages",
         unit="MB/s",
         metric="mb_per_s_16k",
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=10,
     ),
     Figure(
@@ -151,7 +153,7 @@ FIGURES = (
         unit="MB/s",
         metric="mb_per_s_16k",
         ours=RAW,
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=15,
     ),
     Figure(
@@ -160,7 +162,7 @@ FIGURES = (
         unit="MB/s",
         metric="mb_per_s_16k",
         ours=NO_OFFLOAD,
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=7,
     ),
     Figure(
@@ -184,7 +186,7 @@ FIGURES = (
         title="1 KiB messages",
         unit="MB/s",
         metric="mb_per_s_1k",
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=10,
     ),
     Figure(
@@ -201,7 +203,7 @@ FIGURES = (
         title="round trip, median",
         unit="us",
         metric="rtt_p50_us",
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=0.25,
         is_higher_better=False,
     ),
@@ -210,7 +212,7 @@ FIGURES = (
         title="round trip, 99th percentile",
         unit="us",
         metric="rtt_p99_us",
-        against=(AIORTC_UDP,),
+        against=(AIORTC,),
         target=0.25,
         is_higher_better=False,
     ),

@@ -22,7 +22,8 @@ def figure_of(figure: Figure, values: Values, missing: Missing) -> dict[str, Any
     """Return one figure as it stands in the JSON.
 
     ``ratio`` is ours divided by the best of the peers that the target is about, ``null`` when the
-    target is about no peer. ``met`` is ``null`` when it cannot be told.
+    target is about no peer; ``ratios`` is ours divided by the median of each peer. ``met`` is
+    ``null`` when it cannot be told.
     """
     ours = _median(values, figure.ours, figure.metric)
     peers: dict[str, float] = {}
@@ -57,6 +58,11 @@ def figure_of(figure: Figure, values: Values, missing: Missing) -> dict[str, Any
         "peers": {name: _rounded(value) for name, value in peers.items()},
         "unavailable": unavailable,
         "ratio": _rounded(ratio),
+        "ratios": {
+            name: _rounded(ours / value)
+            for name, value in peers.items()
+            if ours is not None and value
+        },
         "target": figure.target_text,
         "met": met,
     }

@@ -28,6 +28,7 @@ def test_a_ratio_compares_medians_with_the_best_of_the_peers() -> None:
     found = figure_of(FASTER, VALUES, MISSING)
     assert (found["ours"], found["ratio"], found["met"]) == (200.0, 10.0, True)
     assert found["peers"] == {"aiortc": 20.0, "aiortc-udp": 12.0}
+    assert found["ratios"] == {"aiortc": 10.0, "aiortc-udp": 16.67}
     assert found["unavailable"]["libwebrtc"] == "no wheel"
     assert found["unavailable"]["werift"] == "no answer in time"
     assert found["unavailable"]["usrsctp"] == "it was not measured"
