@@ -7,12 +7,13 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from dcsdk.call_media import DataChannels, bootstrap_dcmaps
 from dcsdk.capabilities import Capabilities
-from dcsdk.config import ClientConfig
+from dcsdk.config import ClientConfig, from_mapping
 from dcsdk.errors import (
     CallRejected,
     ConfigError,
@@ -140,7 +141,7 @@ class Client:
         on_event: called with each :data:`dcsdk.events.Event`; what it raises is logged.
 
     Raises:
-        ConfigError: a plug-in that the config names is not loaded.
+        ConfigError: a plug-in that the config names is not loaded, or ``transport`` cannot be.
     """
 
     def __init__(
@@ -160,14 +161,9 @@ class Client:
         provider_class = pick("list provider", plugins.list_providers, config.list_provider)
         pick("application protocol", plugins.app_protocols, "http")
         self._resources = ExitStack()
+        transport = _transport_settings(config)
         keylog, capture = self._open_logs()
-        self._engine_config = EngineConfig(
-            handshake_timeout_s=config.media_timeout_s,
-            max_channels=config.profile.max_channels,
-            is_dcep_accepted=False,  # calls agree on channels in SDP (TS 33.328 N.3.2 NOTE 3)
-            keylog=keylog,
-            capture=capture,
-        )
+        self._engine_config = replace(transport, keylog=keylog, capture=capture)
         self._engine = engine_class(self._engine_config)
         self._signalling: Signalling = signalling_class(config)
         if capture is not None:
@@ -451,3 +447,21 @@ class Client:
         session = Session(services, negotiation)
         self._sessions.add(session)
         return session
+
+
+def _transport_settings(config: ClientConfig) -> EngineConfig:
+    """Return what the association engine is told, all but the logs.
+
+    Raises:
+        ConfigError: a setting that does not exist, cannot be, or stands elsewhere.
+    """
+    for name in ("keylog", "capture", "is_dcep_accepted"):
+        if name in config.transport:
+            raise ConfigError(f"transport.{name} cannot be set: the client decides it")
+    settings = {
+        "handshake_timeout_s": config.media_timeout_s,
+        "max_channels": config.profile.max_channels,
+        "is_dcep_accepted": False,  # calls agree on channels in SDP (TS 33.328 N.3.2 NOTE 3)
+        **config.transport,
+    }
+    return from_mapping(EngineConfig, settings, where="transport.")

@@ -12,7 +12,7 @@ import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -36,6 +36,8 @@ def _coerce(name: str, wanted: Any, value: Any) -> Any:
         if value is None and type(None) in options:
             return None
         concrete = [option for option in options if option is not type(None)]
+        if callable(value) and any(typing.get_origin(o) is Callable for o in concrete):
+            return value
         return _coerce(name, concrete[0], value)
     if origin is Literal:
         if value in options:
@@ -45,6 +47,10 @@ def _coerce(name: str, wanted: Any, value: Any) -> Any:
         return tuple(
             _coerce(f"{name}[{index}]", options[0], item) for index, item in enumerate(value)
         )
+    if origin is Mapping:
+        if isinstance(value, Mapping):
+            return dict(value)
+        raise ConfigError(f"{name} must be a table")
     if wanted is Secret:
         if isinstance(value, Secret):
             return value
@@ -160,6 +166,8 @@ class ClientConfig:
         accept_missing_tls_id: take peers without ``a=tls-id`` (WebRTC peers send none).
         certificates: one for the client's life, or one for each session.
         engine: name of the association engine plug-in.
+        transport: settings of the data-channel transport by name, a table in TOML: those of
+            :class:`dcsdk.io.engine_config.EngineConfig`, with those of SCTP as ``sctp``.
         signalling: name of the signalling plug-in.
         list_provider: name of the application-list plug-in, ``"html"`` or ``"json_a"``.
         keylog: NSS key log file for TLS and DTLS; whoever has it can read everything.
@@ -197,6 +205,7 @@ class ClientConfig:
     accept_missing_tls_id: bool = False
     certificates: Literal["per_client", "per_session"] = "per_client"
     engine: str = "native"
+    transport: Mapping[str, Any] = field(default_factory=dict)
     signalling: str = "sip"
     list_provider: str = "html"
     keylog: Path | None = None
@@ -255,7 +264,7 @@ class ClientConfig:
             ConfigError: unreadable file, unknown key, or a value that cannot be.
         """
         values = read_toml(path)
-        for key in ("ca_file", "keylog"):
+        for key in ("ca_file", "keylog", "capture"):
             if isinstance(values.get(key), str):
                 values[key] = Path(path).parent / values[key]
         return from_mapping(cls, {**values, **overrides})

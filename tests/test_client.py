@@ -27,6 +27,7 @@ from dcsdk import (
     UnsupportedByNetwork,
 )
 from dcsdk.emulator import Network
+from dcsdk.sctp import NewReno
 from tests.memory_clients import ALICE, BOB, a_client, a_pair, signalling_of
 from tests.memory_signalling import MemoryInvitation, Switchboard
 
@@ -53,6 +54,42 @@ def test_a_file_for_secrets_that_cannot_be_written_is_refused(tmp_path: Path, fi
     files[field] = tmp_path / "nowhere" / "file"
     with pytest.raises(ConfigError, match="nowhere"):
         Client(ClientConfig(public_identity=ALICE, **files))
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"mtuu": 1400}, "transport.mtuu; did you mean transport.mtu"),
+        ({"mtu": 5}, "mtu must be 600..9000"),
+        ({"sctp": {"congestion": "bbr"}}, "congestion must be 'newreno' or 'cubic'"),
+        ({"sctp": {"congestion": 5}}, "transport.sctp.congestion must be str"),
+        ({"keylog": "x"}, "transport.keylog cannot be set"),
+    ],
+)
+def test_a_transport_setting_that_cannot_be_is_refused_by_name(
+    settings: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        Client(ClientConfig(public_identity=ALICE, transport=settings))
+
+
+async def test_the_association_engine_gets_the_transport_settings(board: Switchboard) -> None:
+    class Mine(NewReno):
+        made = 0
+
+        def __init__(self, *sizes: int) -> None:
+            super().__init__(*sizes)
+            Mine.made += 1
+
+    settings = {"mtu": 1300, "sctp": {"congestion": Mine}}
+    async with a_pair(board, transport=settings) as (calling, answered):
+        opening = asyncio.create_task(calling.open(label="x"))
+        await (await anext(answered.incoming())).accept()
+        await opening
+        (stats,) = calling.stats().values()
+    assert Mine.made == 2
+    assert stats.sctp is not None
+    assert 1200 < stats.sctp.mtu < 1300
 
 
 async def test_a_client_that_cannot_start_is_closed(board: Switchboard) -> None:

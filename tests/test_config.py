@@ -21,12 +21,15 @@ def test_a_toml_file_is_read_and_keyword_arguments_win(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         'public_identity = "sip:alice@ims.example"\npassword = "s3cret"\n'
-        'pcscf_port = 5062\ncall_timeout_s = 20\nca_file = "ca.pem"\n',
+        'pcscf_port = 5062\ncall_timeout_s = 20\nca_file = "ca.pem"\ncapture = "a.pcapng"\n'
+        "[transport]\nmtu = 1400\n[transport.sctp]\nrto_min_s = 0.2\n",
     )
     config = ClientConfig.load(path, pcscf_port=5063)
     assert config.pcscf_port == 5063
     assert config.call_timeout_s == 20.0
     assert config.ca_file == tmp_path / "ca.pem"
+    assert config.capture == tmp_path / "a.pcapng"
+    assert config.transport == {"mtu": 1400, "sctp": {"rto_min_s": 0.2}}
     assert config.password == Secret("s3cret")
 
 
@@ -55,6 +58,7 @@ def test_an_unknown_key_of_the_profile_is_named_with_its_place() -> None:
         ({"public_identity": "sip:a@b", "pcscf_transport": "sctp"}, "must be one of"),
         ({"public_identity": "sip:a@b", "password": 5}, "password must be text"),
         ({"public_identity": "sip:a@b", "profile": 5}, "profile must be ImsProfile"),
+        ({"public_identity": "sip:a@b", "transport": 5}, "transport must be a table"),
         ({"public_identity": "sip:a@b", "media_timeout_s": 0}, "media_timeout_s must be more"),
         ({"public_identity": "sip:a@b", "register_expires_s": 0}, "register_expires_s"),
         ({"public_identity": "sip:a@b", "register_expires_s": 2**32}, "register_expires_s"),

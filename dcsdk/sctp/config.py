@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dcsdk.errors import ConfigError
-
-if TYPE_CHECKING:
-    from dcsdk.sctp.congestion import CongestionFactory
+from dcsdk.sctp.congestion import CONTROLLERS, CongestionFactory
 
 DTLS_DATAGRAM_SIZE = 1200
 """Largest UDP payload we send without path MTU discovery (RFC 8831 5)."""
@@ -40,6 +37,9 @@ class SctpConfig:
             time-outs until the peer counts as unreachable.
         max_init_retrans: Max.Init.Retransmits for INIT and COOKIE ECHO.
         hb_interval_s: HB.interval, idle seconds between heartbeats; 0 switches them off.
+        hb_slowdown: while nothing but heartbeats happens HB.interval doubles, up to this many times
+            ``hb_interval_s``, 1..100; 1 keeps it. Whatever a heartbeat waits beyond it, the default
+            stays below the two minutes that every NAT keeps a binding (RFC 4787 REQ-5).
         cookie_life_s: Valid.Cookie.Life, seconds.
         sack_delay_s: longest delay of an acknowledgement, 0..0.5 s (RFC 9260 6.2). Long enough for
             a reply to carry it, far below the 200 ms that the standard allows.
@@ -53,7 +53,7 @@ class SctpConfig:
         max_window: upper bound of the congestion window, bytes.
         max_burst_packets: new packets one call may add to the flight beyond twice what it saw
             acknowledged (Max.Burst, RFC 9260 6.1 rule D).
-        congestion: makes the congestion controller; ``None`` for CUBIC.
+        congestion: ``"cubic"``, ``"newreno"``, or what makes another congestion controller.
         is_interleaving_offered: offer I-DATA and I-FORWARD-TSN (RFC 8260).
         is_partial_reliability_offered: offer FORWARD-TSN (RFC 3758).
         is_zero_checksum_offered: offer and use checksums of zero; only for an association inside
@@ -71,6 +71,7 @@ class SctpConfig:
     max_retrans: int = 10
     max_init_retrans: int = 8
     hb_interval_s: float = 30.0
+    hb_slowdown: float = 3.5
     cookie_life_s: float = 60.0
     sack_delay_s: float = 0.02
     receive_window: int = 4 << 20
@@ -82,7 +83,7 @@ class SctpConfig:
     initial_window_packets: int = 10
     max_window: int = 4 << 20
     max_burst_packets: int = 16
-    congestion: CongestionFactory | None = None
+    congestion: str | CongestionFactory = "cubic"
     is_interleaving_offered: bool = True
     is_partial_reliability_offered: bool = True
     is_zero_checksum_offered: bool = False
@@ -113,10 +114,19 @@ class SctpConfig:
         _check_range("rto_min_s", self.rto_min_s, 0.01, self.rto_initial_s)
         _check_range("rto_max_s", self.rto_max_s, self.rto_initial_s, 3600)
         _check_range("hb_interval_s", self.hb_interval_s, 0, 86_400)
+        _check_range("hb_slowdown", self.hb_slowdown, 1, 100)
         _check_range("cookie_life_s", self.cookie_life_s, 1, 3600)
         _check_range("sack_delay_s", self.sack_delay_s, 0, 0.5)
+        if isinstance(self.congestion, str) and self.congestion not in CONTROLLERS:
+            known = " or ".join(map(repr, CONTROLLERS))
+            raise ConfigError(f"congestion must be {known} or a factory, not {self.congestion!r}")
         if self.mtu % 4 or self.max_mtu % 4:
             raise ConfigError("mtu and max_mtu must be multiples of 4 bytes", source="RFC 9260 3.2")
+
+    @property
+    def controller_factory(self) -> CongestionFactory:
+        """What makes the congestion controller."""
+        return CONTROLLERS[self.congestion] if isinstance(self.congestion, str) else self.congestion
 
     @property
     def accepted_message_size(self) -> int:

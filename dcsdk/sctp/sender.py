@@ -15,7 +15,6 @@ from dcsdk.errors import LocalProtocolError, MessageTooLarge, ParseError
 from dcsdk.sctp.abandonment import Abandonment
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, SACK_HEADER
 from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.congestion import Cubic
 from dcsdk.sctp.cookie import PeerAbilities
 from dcsdk.sctp.events import Event, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
@@ -130,7 +129,7 @@ class Sender:
             events=events,
         )
         packet_size = self.packetizer.full
-        make = config.congestion or Cubic
+        make = config.controller_factory
         self.congestion = make(
             packet_size, config.initial_window_packets * packet_size, config.max_window
         )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcsdk.sctp import NewReno, SctpConfig
+from dcsdk.sctp import SctpConfig
 from tests.sctp.network import Link, Network
 
 LINKS = st.builds(
@@ -33,7 +33,7 @@ def config_for(interleaving: bool, newreno: bool) -> SctpConfig:
     """Return a configuration that never gives up on a bad network."""
     return SctpConfig(
         is_interleaving_offered=interleaving,
-        congestion=NewReno if newreno else None,
+        congestion="newreno" if newreno else "cubic",
         max_retrans=100,
         max_init_retrans=100,
         rto_max_s=5.0,

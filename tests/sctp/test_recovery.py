@@ -310,12 +310,10 @@ def test_one_call_sends_a_bounded_burst() -> None:
     assert len(network.left.association.poll_packets()) == 8
 
 
-@pytest.mark.parametrize("congestion", [Cubic, NewReno])
-def test_a_narrow_link_is_filled_without_collapse(
-    congestion: type[CongestionController],
-) -> None:
+@pytest.mark.parametrize("congestion", CONTROLLERS)
+def test_a_narrow_link_is_filled_without_collapse(congestion: str) -> None:
     network = Network(
-        SctpConfig(congestion=congestion),  # type: ignore[arg-type]
+        SctpConfig(congestion=congestion),
         link=Link(delay_s=0.01, bytes_per_s=1e6, queue_bytes=30_000),
         back=Link(delay_s=0.01),
     )
