@@ -18,7 +18,7 @@ from tests.processes import ROOT, read_line, running
 EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 30
 
-BY_THEMSELVES = {"01_register.py", "02_hello_channel.py"}
+BY_THEMSELVES = {"01_register.py", "02_hello_channel.py", "04_transport.py"}
 WITH_EMULATOR = {"03_echo_bot.py"}
 
 
