@@ -200,6 +200,7 @@ class ControlChunks:
 
     def _heartbeat_request(self, flags: int, value: bytes, now: float) -> None:
         if self._lifecycle.is_open:
+            self._heartbeat.asked(value, now)
             self._association.queue_chunk(encode_chunk(ChunkType.HEARTBEAT_ACK, 0, value))
 
     def _heartbeat_ack(self, flags: int, value: bytes, now: float) -> None:

@@ -2,10 +2,23 @@
 
 HEARTBEAT chunks carry a nonce, so an answer cannot be forged or replayed; the same chunk padded
 with PAD probes the path MTU (RFC 8261 6.2, RFC 8899).
+
+Thousands of idle associations must cost next to nothing, so their heartbeats are as few as RFC 9260
+8.3 allows, which leaves HB.interval to us:
+
+- One end asks, the other answers. Who was asked has seen that the peer is alive, and waits a little
+  longer than it; should the peer fall silent, it asks itself. When both ask at once, the one with
+  the larger nonce goes on.
+- While nothing else happens the interval doubles, up to ``hb_slowdown`` times.
+- They are sent at common moments, so that the event loop wakes once for many associations.
+
+So the end of an idle peer is noticed after at most 1.2 * ``hb_slowdown`` * ``hb_interval_s`` and
+the time that ``max_retrans`` answers are waited for; that of a peer to which data is sent, at once.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Callable
 
@@ -18,6 +31,11 @@ from dcsdk.sctp.recovery import RoundTrip
 _INFO = struct.Struct("!8sd")
 _NONCE_SIZE = 8
 _HEARTBEAT_SIZE = 4 + 4 + _INFO.size
+MOMENTS = 16
+"""Heartbeats are sent at multiples of this part of their interval, on a clock that the associations
+of a process share."""
+LED_MOMENTS = 2
+"""Who is asked by the peer waits so many moments longer than it."""
 MAX_PROBE_LOSSES = 3
 """A size is given up after this many unanswered probes (MAX_PROBES, RFC 8899 5.1.2)."""
 PROBE_STEP = 32
@@ -43,11 +61,14 @@ class Heartbeat:
         "_config",
         "_entropy",
         "_high",
+        "_interval_s",
+        "_is_led",
         "_nonce",
         "_probe_losses",
         "_probe_nonce",
         "_probe_size",
         "_probe_timer_s",
+        "_rested_s",
         "_round_trip",
         "_timer_s",
         "is_unanswered",
@@ -61,6 +82,9 @@ class Heartbeat:
         self._entropy = entropy
         self._round_trip = round_trip
         self._timer_s: float | None = None
+        self._interval_s = config.hb_interval_s
+        self._rested_s = 0.0
+        self._is_led = False
         self._nonce = b""
         self.is_unanswered = False
         self.mtu = config.mtu
@@ -72,15 +96,26 @@ class Heartbeat:
 
     def start(self, now: float) -> None:
         """The association is established."""
-        self.postpone(now)
+        self._interval_s = self._config.hb_interval_s
+        self._is_led = False
+        self._rest(now)
         if self._config.is_pmtu_probing and self._high > self.mtu:
             self._probe_timer_s = now
 
-    def postpone(self, now: float) -> None:
-        """The path was used: the next heartbeat is an interval away (RFC 9260 8.3)."""
-        if self._config.hb_interval_s:
+    def _rest(self, now: float) -> None:
+        """The peer is alive: the next heartbeat is an interval away (RFC 9260 8.3)."""
+        self._timer_s = None
+        if self._interval_s:
             jitter = self._round_trip.timeout_s * (0.5 + self._entropy(1)[0] / 255)
-            self._timer_s = now + self._config.hb_interval_s + jitter
+            moment = self._interval_s / MOMENTS
+            wait = self._interval_s + jitter + (LED_MOMENTS * moment if self._is_led else 0.0)
+            self._timer_s = math.ceil((now + wait) / moment) * moment
+            self._rested_s = now
+
+    def _slow_down(self) -> None:
+        """Nothing but heartbeats happened."""
+        config = self._config
+        self._interval_s = min(self._interval_s * 2, config.hb_interval_s * config.hb_slowdown)
 
     def next_timer(self) -> float | None:
         """Return when :meth:`handle_timer` has something to send, seconds."""
@@ -101,16 +136,18 @@ class Heartbeat:
         groups: list[bytes] = []
         is_missing = False
         if self._timer_s is not None and now >= self._timer_s:
-            if not self.is_unanswered and now - heard_s < self._config.hb_interval_s:
-                self.postpone(heard_s)
+            if heard_s > self._rested_s:
+                self._interval_s = self._config.hb_interval_s  # it was used meanwhile
+            if not self.is_unanswered and now - heard_s < self._interval_s:
+                self._rest(heard_s)
             else:
                 is_missing = self.is_unanswered
                 if is_missing:
                     self._round_trip.back_off()
-                self.is_unanswered = True
-                self._nonce = self._entropy(_NONCE_SIZE)
-                self._timer_s = now + self._round_trip.timeout_s
-                groups.append(_heartbeat(self._nonce, now))
+                else:
+                    self._slow_down()
+                self._is_led = False
+                groups.append(self._ask(now))
         if self._probe_timer_s is not None and now >= self._probe_timer_s:
             groups += self._probe(now)
         return groups, is_missing
@@ -123,10 +160,28 @@ class Heartbeat:
         """
         if self.is_unanswered:
             return []
+        self._interval_s = self._config.hb_interval_s
+        return [self._ask(now)]
+
+    def _ask(self, now: float) -> bytes:
         self.is_unanswered = True
         self._nonce = self._entropy(_NONCE_SIZE)
         self._timer_s = now + self._round_trip.timeout_s
-        return [_heartbeat(self._nonce, now)]
+        return _heartbeat(self._nonce, now)
+
+    def asked(self, value: bytes, now: float) -> None:
+        """Take the value of a HEARTBEAT of the peer: who asks is alive.
+
+        Args:
+            value: to be sent back; after the header of its parameter, of our own kind a nonce.
+            now: seconds.
+        """
+        if self.is_unanswered:
+            self._is_led = value[4 : 4 + _NONCE_SIZE] > self._nonce  # both ask at once
+        elif self._timer_s is not None:
+            self._slow_down()
+            self._is_led = True
+            self._rest(now)
 
     def acknowledged(self, value: bytes, now: float) -> bool:
         """Take the value of a HEARTBEAT ACK.
@@ -141,7 +196,7 @@ class Heartbeat:
             self.is_unanswered = False
             self._nonce = b""
             self._round_trip.sample(now - sent_s)
-            self.postpone(now)
+            self._rest(now)
             return True
         if self._probe_nonce and nonce == self._probe_nonce:
             self.mtu = self._probe_size

@@ -1,13 +1,110 @@
-"""Path MTU by padded heartbeats (RFC 8261 6.2)."""
+"""Heartbeats (RFC 9260 8.3), and the path MTU by padded ones (RFC 8261 6.2)."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpConfig
 from dcsdk.sctp.chunks import ChunkType
+from dcsdk.sctp.events import PeerUnreachableEvent
 from dcsdk.sctp.heartbeat import MTU_RAISE_INTERVAL_S, PROBE_STEP
-from tests.sctp.network import Network, Peer
+from tests.sctp.network import Link, Network, Peer
+
+INTERVAL_S = SctpConfig().hb_interval_s
+LONGEST_S = INTERVAL_S * SctpConfig().hb_slowdown
+
+
+def idle_network(*, seed: int = 1, **settings: float) -> Network:
+    """Return an established network."""
+    network = Network(SctpConfig(**settings), seed=seed)  # type: ignore[arg-type]
+    network.connect()
+    return network
+
+
+def beats(*peers: Peer) -> int:
+    """Count the HEARTBEATs of peers."""
+    return sum(len(peer.sent_chunks(ChunkType.HEARTBEAT)) for peer in peers)
+
+
+def asking(network: Network) -> Peer:
+    """Let a long time pass and return the one end that sent HEARTBEATs in it."""
+    network.advance(6 * LONGEST_S)
+    for peer in (network.left, network.right):
+        peer.sent_packets.clear()
+    network.advance(3 * LONGEST_S)
+    asker, other = sorted((network.left, network.right), key=beats, reverse=True)
+    assert beats(other) == 0
+    return asker
+
+
+@pytest.mark.clause("RFC 9260 8.3")
+@given(seed=st.integers(0, 10_000))
+def test_in_the_end_one_end_asks_and_the_other_answers(seed: int) -> None:
+    network = idle_network(seed=seed)
+    asker = asking(network)
+    assert 2 <= beats(asker) <= 3
+    assert network.is_established()
+
+
+@pytest.mark.clause("RFC 9260 8.3", "RFC 4787 REQ-5")
+def test_heartbeats_of_an_idle_association_become_rare_but_never_rarer_than_nats_forget() -> None:
+    network = idle_network()
+    sent_s: list[float] = []
+
+    def note(sender: Peer, packet: bytes) -> bytes:
+        sent_s.append(network.now)
+        return packet
+
+    network.on_packet = note
+    network.advance(1000)
+    gaps = [after - before for before, after in pairwise(sent_s)]
+    long_gaps = [gap for gap in gaps if gap > 1]
+    assert INTERVAL_S < long_gaps[0] < 1.2 * 2 * INTERVAL_S
+    assert max(long_gaps) > LONGEST_S
+    assert max(gaps) < 120
+
+
+@pytest.mark.clause("RFC 9260 8.3")
+def test_use_makes_heartbeats_frequent_again() -> None:
+    network = idle_network()
+    asker = asking(network)
+    for _ in range(3):
+        asker.association.send(1, 51, b"used", now=network.now)
+        network.advance(0.5 * LONGEST_S)
+    asker.sent_packets.clear()
+    network.advance(2 * LONGEST_S)
+    assert beats(asker) >= 3
+
+
+@pytest.mark.clause("RFC 9260 8.1", "RFC 9260 8.3")
+@pytest.mark.parametrize("is_asker", [True, False])
+def test_either_end_notices_that_an_idle_peer_is_gone(is_asker: bool) -> None:
+    network = idle_network(max_retrans=5, rto_max_s=2.0)
+    asker = asking(network)
+    noticing = asker if is_asker else network.other(asker)
+    network.set_links(Link(loss=1.0))
+    network.advance(1.25 * LONGEST_S + 6 * 2.0)
+    assert isinstance(noticing.events[-1], PeerUnreachableEvent)
+
+
+@pytest.mark.clause("RFC 9260 8.3")
+def test_the_heartbeats_of_many_associations_share_their_moments() -> None:
+    networks = [idle_network(seed=seed) for seed in range(20)]
+    for index, network in enumerate(networks):
+        network.advance(5 * LONGEST_S + 2 * index)
+    dues = {asking(network).association.next_timer() for network in networks}
+    assert len(dues) < 16
+
+
+def test_an_answer_that_was_asked_for_starts_no_heartbeats_where_they_are_switched_off() -> None:
+    network = idle_network(hb_interval_s=0)
+    network.left.association.request_heartbeat(now=network.now)
+    network.advance(1000)
+    assert beats(network.left, network.right) == 1
 
 
 def network_with_mtu(mtu: int, *, max_mtu: int = 1400) -> Network:
