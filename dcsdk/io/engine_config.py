@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from dcsdk.errors import ConfigError
 from dcsdk.io.capture import Capture
 from dcsdk.sctp.config import DTLS_RECORD_OVERHEAD, SctpConfig
+from dcsdk.tls import raw_openssl
 
 SEND_GRANT_BYTES = 64 << 10
 """What a channel may queue without looking at the common queue again."""
@@ -39,6 +40,9 @@ class EngineConfig:
             agreed in SDP.
         use_gso: send many datagrams with one call where the kernel can.
         use_gro: receive many datagrams with one call where the kernel can.
+        is_raw_openssl: encrypt and decrypt past pyOpenSSL's public methods, in less than half the
+            time, over handles that a later release of it may drop; then this is an error and not
+            slower in silence. ``dcsdk.tls.raw_openssl.is_available()`` is on wherever it can be.
         keylog: gets NSS key log lines, for example a ``dcsdk.io.keylog.KeyLog``.
         capture: gets everything on the paths the engine binds, and the secrets that open it.
     """
@@ -53,6 +57,7 @@ class EngineConfig:
     is_dcep_accepted: bool = True
     use_gso: bool = True
     use_gro: bool = True
+    is_raw_openssl: bool = False
     keylog: Callable[[bytes], None] | None = None
     capture: Capture | None = None
 
@@ -60,8 +65,10 @@ class EngineConfig:
         """Refuse numbers that cannot work.
 
         Raises:
-            ConfigError: names the field and its range.
+            ConfigError: names the field and its range, or why there is no raw OpenSSL.
         """
+        if self.is_raw_openssl and (reason := raw_openssl.unavailable_reason()) is not None:
+            raise ConfigError(f"is_raw_openssl cannot be had with this pyOpenSSL: {reason}")
         if not 600 <= self.mtu <= 9000:
             raise ConfigError(f"mtu must be 600..9000 bytes, not {self.mtu}")
         if self.peer_timeout_s is not None and not 0.5 <= self.peer_timeout_s <= 3600:

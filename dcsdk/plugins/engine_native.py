@@ -12,6 +12,8 @@ from dcsdk.io.udp import UdpPath
 from dcsdk.plugins.native_association import NativeAssociation
 from dcsdk.tls.certificate import Certificate
 from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.protection import PublicProtection
+from dcsdk.tls.raw_openssl import RawProtection
 
 
 class NativeEngine(AssociationEngine):
@@ -65,9 +67,10 @@ class NativeEngine(AssociationEngine):
         settings = self._config if config is None else config
         if not isinstance(settings, EngineConfig):
             raise ConfigError(f"expected an EngineConfig, not {type(settings).__name__}")
-        logs = settings.keylog, settings.capture
+        wanted = settings.keylog, settings.capture, settings.is_raw_openssl
         known, context = self._contexts.get(certificate, (None, None))
-        if context is None or known != logs:
-            context = DtlsContext(certificate, keylog=settings.secrets_log)
-            self._contexts[certificate] = (logs, context)
+        if context is None or known != wanted:
+            protection = RawProtection if settings.is_raw_openssl else PublicProtection
+            context = DtlsContext(certificate, keylog=settings.secrets_log, protection=protection)
+            self._contexts[certificate] = (wanted, context)
         return NativeAssociation(path, certificate, context, settings)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from dcsdk.tls.certificate import Certificate
+from dcsdk.tls.protection import MakeProtection, PublicProtection
 
 CIPHERS = (
     b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -39,10 +40,15 @@ class DtlsContext:
     Args:
         certificate: ours.
         keylog: gets each line of an NSS key log. Whoever reads them can read the traffic.
+        protection: makes what encrypts and decrypts on a connection.
     """
 
     def __init__(
-        self, certificate: Certificate, *, keylog: Callable[[bytes], None] | None = None
+        self,
+        certificate: Certificate,
+        *,
+        keylog: Callable[[bytes], None] | None = None,
+        protection: MakeProtection = PublicProtection,
     ) -> None:
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_min_proto_version(_DTLS1_2)
@@ -71,6 +77,7 @@ class DtlsContext:
             write = keylog
             context.set_keylog_callback(lambda connection, line: write(line))
         self.ssl = context
+        self.protection = protection
 
 
 def _verify(

@@ -6,7 +6,6 @@ known by the fingerprint of its certificate and by nothing else (RFC 8122 6.2).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -24,6 +23,7 @@ from dcsdk.errors import (
 )
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.protection import RecordProtection
 from dcsdk.tls.records import (
     APPLICATION_DATA,
     GCM_OVERHEAD,
@@ -125,10 +125,12 @@ class DtlsAssociation:
         self._has_answered = False
         self._restarts = 0
         self._deadline: float | None = None
-        self._transmits: deque[Transmit] = deque()
-        self._events: deque[DtlsEvent] = deque()
+        # Lists: they are short, and an empty one costs an idle association less than a deque.
+        self._transmits: list[Transmit] = []
+        self._events: list[DtlsEvent] = []
         self.records_dropped = 0
         self._ssl: SSL.Connection | None = None
+        self._protection: RecordProtection | None = None  # as long as records flow
 
     @property
     def is_established(self) -> bool:
@@ -162,8 +164,9 @@ class DtlsAssociation:
         """
         packets: list[bytes] = []
         for data, segment_size in batch:
-            if self._state is _State.ESTABLISHED and is_data_run(data, segment_size):
-                self._decrypt_run(data, segment_size, packets)
+            protection = self._protection
+            if protection is not None and is_data_run(data, segment_size):
+                self._decrypt_run(protection, data, segment_size, packets)
                 continue
             for start in range(0, len(data), segment_size):
                 self._receive_one(data[start : start + segment_size], packets, now)
@@ -182,8 +185,8 @@ class DtlsAssociation:
         Raises:
             LocalProtocolError: not established.
         """
-        connection = self._ssl
-        if self._state is not _State.ESTABLISHED or connection is None:
+        protection = self._protection
+        if protection is None:
             raise LocalProtocolError("application data before the DTLS handshake is done")
         size = len(packets[start])
         record = size + GCM_OVERHEAD
@@ -195,7 +198,7 @@ class DtlsAssociation:
             end += 1
         run = packets[start:end]
         try:
-            data = self._encrypt(connection, run)
+            data = protection.protect(run)
         except SSL.Error as exc:
             self._end(TransportError(f"DTLS cannot send: {_reason(exc)}"))
             return len(packets)
@@ -226,11 +229,11 @@ class DtlsAssociation:
 
     def poll_transmit(self) -> Transmit | None:
         """Take the next bytes to send."""
-        return self._transmits.popleft() if self._transmits else None
+        return self._transmits.pop(0) if self._transmits else None
 
     def poll_event(self) -> DtlsEvent | None:
         """Take the next event."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     # --- the rest of the interface ----------------------------------------------------------------
     def close(self) -> None:
@@ -306,6 +309,7 @@ class DtlsAssociation:
             self._end(_mismatch())
             return
         self._state = _State.ESTABLISHED
+        self._protection = self._context.protection(connection)
         self._events.append(
             HandshakeDone(
                 suite=connection.get_cipher_name() or "",
@@ -372,52 +376,26 @@ class DtlsAssociation:
         except SSL.Error as exc:
             self._read_failed(exc)
 
-    def _decrypt_run(self, data: bytes, segment_size: int, packets: list[bytes]) -> None:
-        """Decrypt datagrams that hold one application record each."""
-        connection = self._ssl
-        if connection is None:
-            return
-        count = -(-len(data) // segment_size)
-        if len(data) <= _MAX_WRITE:
-            self._decrypt(connection, data, count, segment_size, packets)
-            return
-        at_once = max(1, _MAX_WRITE // segment_size)
-        view = memoryview(data)
-        for first in range(0, count, at_once):
-            self._decrypt(
-                connection,
-                view[first * segment_size : (first + at_once) * segment_size],
-                min(at_once, count - first),
-                segment_size,
-                packets,
-            )
-
-    # The two methods below are the hot path: the only ones a faster way to call OpenSSL replaces.
-    def _encrypt(self, connection: SSL.Connection, packets: Sequence[bytes]) -> bytes:
-        """Return one record for each packet, glued together."""
-        write = connection.send
-        for packet in packets:
-            write(packet)
-        return connection.bio_read(_BIO_READ)
-
-    def _decrypt(
-        self,
-        connection: SSL.Connection,
-        data: bytes | memoryview,
-        count: int,
-        size: int,
-        packets: list[bytes],
+    def _decrypt_run(
+        self, protection: RecordProtection, data: bytes, segment_size: int, packets: list[bytes]
     ) -> None:
-        """Append the plaintext of ``count`` glued records of at most ``size`` bytes."""
-        connection.bio_write(data)
-        read, append = connection.recv, packets.append
-        try:
-            for _ in range(count):
-                append(read(size))
-        except SSL.WantReadError:
-            self.records_dropped += 1  # a replayed or forged record: OpenSSL skipped it silently
-        except SSL.Error as exc:
-            self._read_failed(exc)
+        """Decrypt datagrams that hold one application record each."""
+        count = -(-len(data) // segment_size)
+        at_once = max(1, _MAX_WRITE // segment_size)
+        view = memoryview(data) if count > at_once else data
+        for first in range(0, count, at_once):
+            try:
+                protection.unprotect(
+                    view[first * segment_size : (first + at_once) * segment_size],
+                    min(at_once, count - first),
+                    segment_size,
+                    packets,
+                )
+            except SSL.WantReadError:
+                self.records_dropped += 1  # a replayed or forged record: OpenSSL skipped it
+            except SSL.Error as exc:
+                self._read_failed(exc)
+                return
 
     def _read_failed(self, exc: SSL.Error) -> None:
         if isinstance(exc, SSL.ZeroReturnError):
@@ -443,7 +421,7 @@ class DtlsAssociation:
             return
         self._state = _State.CLOSED
         self._deadline = None
-        self._ssl = None
+        self._ssl = self._protection = None
         self._events.append(DtlsClosed(error=error))
 
 

@@ -32,7 +32,23 @@ TIMEOUT_S = 20.0
 STREAM_ID = 1000
 MAX_MESSAGE = 1 << 20
 
-ENGINES: dict[str, type[AssociationEngine]] = {"native": NativeEngine, "aiortc": AiortcEngine}
+
+class RawNativeEngine(NativeEngine):
+    """The native engine with the switch that goes past pyOpenSSL's public methods."""
+
+    def create(
+        self, path: DatagramPath, certificate: Certificate, config: Any = None
+    ) -> Association:
+        if isinstance(config, EngineConfig):
+            config = replace(config, is_raw_openssl=True)
+        return super().create(path, certificate, config)
+
+
+ENGINES: dict[str, type[AssociationEngine]] = {
+    "native": NativeEngine,
+    "native-raw": RawNativeEngine,
+    "aiortc": AiortcEngine,
+}
 
 
 def every_engine(**cannot: str) -> pytest.MarkDecorator:

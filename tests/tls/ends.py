@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 
-from OpenSSL import SSL
+from OpenSSL import SSL, _util
 
 from dcsdk.interfaces import DtlsRole
 from dcsdk.sdp.fingerprint import Fingerprint
@@ -129,3 +129,9 @@ def shake(plain: Plain, end: End) -> None:
         for datagram in plain.step(given):
             end.give([(datagram, len(datagram))])
         given = list(datagrams(end.take()))
+
+
+def errors_left() -> int:
+    """Return the first error on OpenSSL's queue, which the next call would be blamed for; or 0."""
+    error: int = _util.lib.ERR_peek_error()
+    return error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -24,7 +25,20 @@ from dcsdk.tls.dtls import (
 )
 from dcsdk.tls.records import HEADER_LENGTH
 
-from .ends import OURS, PEERS, ROLES, End, Plain, datagrams, make_pair, pump, shake
+from .ends import (
+    OURS,
+    PEERS,
+    ROLES,
+    End,
+    Plain,
+    datagrams,
+    errors_left,
+    make_pair,
+    pump,
+    shake,
+)
+
+pytestmark = pytest.mark.usefixtures("protection")
 
 
 # --- handshake ------------------------------------------------------------------------------------
@@ -260,19 +274,15 @@ def test_closing_in_mid_handshake_is_quiet() -> None:
     client.machine.handle_timer(now=time.monotonic() + 60)
 
 
-def test_a_failing_write_is_a_typed_error(
-    pair: tuple[End, End], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_write_is_a_typed_error(pair: tuple[End, End]) -> None:
     client, _ = pair
-
-    def refuse(self: SSL.Connection, data: bytes, flags: int = 0) -> int:
-        raise SSL.Error([("SSL routines", "", "broken")])
-
-    monkeypatch.setattr(SSL.Connection, "send", refuse)
+    assert client.machine._ssl is not None
+    client.machine._ssl.shutdown()
     client.send([b"x"])
     client.take()
     assert isinstance(client.error, TransportError)
-    assert "broken" in str(client.error)
+    assert "protocol is shutdown" in str(client.error)
+    assert errors_left() == 0
 
 
 def test_a_failing_read_is_a_typed_error(
@@ -280,14 +290,39 @@ def test_a_failing_read_is_a_typed_error(
 ) -> None:
     client, server = pair
     client.send([b"x"])
+    sent = client.take()
+    server.give(sent)
 
-    def refuse(self: SSL.Connection, size: int) -> bytes:
+    def refuse(self: SSL.Connection, ssl: object, result: int) -> None:
         raise SSL.Error([])
 
-    monkeypatch.setattr(SSL.Connection, "recv", refuse)
-    server.give(client.take())
+    monkeypatch.setattr(SSL.Connection, "_raise_ssl_error", refuse)
+    server.give(sent)  # nothing to read, for it came before
     server.take()
     assert isinstance(server.error, TransportError)
+
+
+def test_a_peer_that_closed_is_noticed_by_the_next_read(pair: tuple[End, End]) -> None:
+    client, server = pair
+    client.send([b"x"])
+    assert server.machine._ssl is not None
+    server.machine._ssl.set_shutdown(SSL.RECEIVED_SHUTDOWN)
+    server.give(client.take())
+    server.take()
+    assert server.error is None
+    assert server.packets == []
+
+
+def test_nothing_goes_through_a_closed_association(pair: tuple[End, End]) -> None:
+    client, server = pair
+    client.send([b"late"])
+    late = client.take()
+    server.machine.close()
+    gc.collect()
+    server.give(late)
+    assert server.packets == []
+    with pytest.raises(LocalProtocolError):
+        server.send([b"x"])
 
 
 # --- beside the data ------------------------------------------------------------------------------
@@ -333,7 +368,7 @@ def test_records_of_another_length_than_expected_are_split_by_their_headers(
     """A suite with another overhead than AES-GCM's must still give whole records."""
     client, _ = pair
     record = b"\x17\xfe\xfd\x00\x01" + bytes(6) + (29).to_bytes(2, "big") + bytes(29)
-    monkeypatch.setattr(DtlsAssociation, "_encrypt", lambda *_: record * 2)
+    monkeypatch.setattr(type(client.machine._protection), "protect", lambda *_: record * 2)
     client.send([b"x" * 6, b"y" * 6])
     assert client.take() == [Transmit(record, HEADER_LENGTH + 29)] * 2
 

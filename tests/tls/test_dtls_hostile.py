@@ -12,7 +12,9 @@ from dcsdk.tls.dtls import (
     MAX_RESTARTS,
 )
 
-from .ends import ROLES, End, make_pair, pump
+from .ends import ROLES, End, errors_left, make_pair, pump
+
+pytestmark = pytest.mark.usefixtures("protection")
 
 
 # --- a bad network --------------------------------------------------------------------------------
@@ -102,6 +104,7 @@ def test_a_corrupt_record_costs_only_itself(pair: tuple[End, End], flip: int) ->
     client.send([b"after"])
     pump(client, server)
     assert server.packets[-1] == b"after"
+    assert errors_left() == 0
 
 
 @pytest.mark.clause("RFC 6347 4.1.2.6")
