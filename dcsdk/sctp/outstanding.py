@@ -128,7 +128,8 @@ class Outstanding:
         self.in_flight -= size
         self._floor = ends[count - 1]
         sent = self.times[count - 1]
-        self.rack.arrived(sent, self._floor, now)
+        if sent >= self.rack.newest_sent_s:
+            self.rack.arrived(sent, self._floor, now)
         del ends[:count]
         del self.totals[:count]
         del self.times[:count]

@@ -130,6 +130,14 @@ class Packetizer:
             now: seconds.
         """
         outstanding, scheduler, full = self._outstanding, self.scheduler, self.full
+        if (outstanding.in_flight < window or not outstanding.in_flight) and (
+            body := self._write_lone(lead)
+        ):
+            packet = self._seal.close(body)
+            packets.append(packet)
+            outstanding.packets.append(packet)
+            outstanding.times.append(now)
+            return
         first = len(packets)
         if lead and not self._fits_behind(lead):
             packets.append(self._seal.close(lead))
@@ -268,6 +276,39 @@ class Packetizer:
         self._left(stream, total - before)
         if not queue:
             self.scheduler.retire(0)
+
+    def _write_lone(self, lead: bytes) -> bytes:
+        """Write the only message that waits, whole and behind ``lead``: a request, or its answer.
+
+        Returns:
+            The chunks; ``b""`` when it is not so. Then :meth:`_write_bundle`, which knows all
+            cases, would write the same.
+        """
+        scheduler, header = self.scheduler, self._header_size
+        stream = scheduler.current
+        if stream is None or len(stream.queue) != 1 or stream.offset or scheduler.is_contended:
+            return b""
+        data, ppid, kind, limit = stream.queue[0]
+        size = len(data)
+        if limit is not None or size > self._capacity - len(lead) - header:
+            return b""
+        tsn = self.next_tsn
+        if self._is_interleaving:
+            message_id = stream.next_unordered if kind & FLAG_UNORDERED else stream.next_sequence
+            key = stream.stream_id << 48 | message_id
+            head = _I_DATA.pack(64, kind, header + size, tsn & MASK, key, ppid)
+        else:
+            key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
+            head = _DATA.pack(0, kind, header + size, tsn & MASK, key)
+        outstanding = self._outstanding
+        outstanding.totals.append(self._total() + size)
+        outstanding.ends.append(tsn)
+        outstanding.in_flight += size
+        self.next_tsn = tsn + 1
+        self._left(stream, size)
+        self._finish_message(stream, bool(kind & FLAG_UNORDERED))
+        scheduler.retire(size)
+        return lead + head + data + _PADDING[size & 3]
 
     def _write_bundle(self, lead: bytes, now: float) -> bytes:
         """Write one packet's chunks: ends of messages, whole messages, or a first piece.

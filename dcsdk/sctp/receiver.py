@@ -64,6 +64,7 @@ class Receiver:
 
     __slots__ = (
         "_advertised",
+        "_assembler",
         "_cumulative",
         "_data",
         "_deliver",
@@ -114,6 +115,7 @@ class Receiver:
         self._deliver = self.streams.deliver
         self._data = DataAssembler(self.streams, max_message_size, self._refuse)
         self._i_data = InterleavedAssembler(self.streams, max_message_size, self._refuse)
+        self._assembler = self._i_data if is_interleaving else self._data  # the one in use
         self._duplicates: list[int] = []
         self._advertised = window
         self.is_sack_urgent = False
@@ -126,7 +128,7 @@ class Receiver:
     @property
     def buffered(self) -> int:
         """Bytes of window in use: unread, waiting for their turn, or incomplete."""
-        return self.streams.unread + self.streams.held + self._data.held + self._i_data.held
+        return self.streams.unread + self.streams.held + self._assembler.held
 
     @property
     def window(self) -> int:
@@ -146,11 +148,12 @@ class Receiver:
         Raises:
             PeerViolation: incomplete messages alone are more than the window and a message.
         """
-        self._data.suspend()
-        self._i_data.suspend()
-        buffered = self.buffered
+        assembler, streams = self._assembler, self.streams
+        if assembler.key != -1:
+            assembler.suspend()
+        buffered = streams.unread + streams.held + assembler.held
         self._is_full = buffered >= self._window
-        if self._is_full and not self.streams.unread:
+        if self._is_full and not streams.unread:
             if buffered >= 2 * self._window + self._max_message_size:
                 raise PeerViolation(
                     "incomplete messages exceed every window that was advertised",
@@ -158,7 +161,7 @@ class Receiver:
                     source="RFC 9260 6.2",
                 )
             self._is_full = False
-        self._is_careful = self._is_full or bool(self._ranges.starts)
+        self._is_careful = self._is_full or len(self._ranges.starts) > 0
 
     def consumed(self, size_bytes: int, count: int) -> bool:
         """The application read messages; tell whether the peer should hear of it at once.
@@ -316,7 +319,8 @@ class Receiver:
     def sack(self, room: int) -> bytes:
         """Return a SACK chunk of at most ``room`` bytes, and count it as sent."""
         self._synchronize()
-        self._advertised = self.window
+        room_left = self._window - self.buffered
+        self._advertised = self.window if room_left < self._max_message_size else room_left
         self.is_sack_urgent = False
         cumulative = self._cumulative & MASK
         if not self._ranges.starts and not self._duplicates:
@@ -342,7 +346,7 @@ class Receiver:
 
     # --- out of order ----------------------------------------------------------------------------
     def _synchronize(self) -> None:
-        self._cumulative = unwrap((self._expected - 1) & MASK, self._cumulative)
+        self._cumulative += (self._expected - 1 - self._cumulative) & MASK
 
     def _accept(self, tsn: int, stream_id: int) -> bool:
         """Decide on a chunk off the hot path; what is not taken is reported or dropped."""

@@ -53,8 +53,11 @@ class RoundTrip:
             self.smoothed_s += RTO_ALPHA * (rtt_s - self.smoothed_s)
             if rtt_s < self.minimum_s:
                 self.minimum_s = rtt_s
-        timeout = self.smoothed_s + max(4 * self.variation_s, CLOCK_GRANULARITY_S)
-        self.timeout_s = min(max(timeout, self._low), self._high)
+        spread = 4 * self.variation_s
+        timeout = self.smoothed_s + (
+            spread if spread > CLOCK_GRANULARITY_S else CLOCK_GRANULARITY_S
+        )
+        self.timeout_s = self._low if timeout < self._low else min(timeout, self._high)
 
     def back_off(self) -> None:
         """Double the time-out after an expiry (RFC 9260 6.3.3 E2)."""

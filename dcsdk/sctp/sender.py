@@ -23,7 +23,7 @@ from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import PeerViolation
 from dcsdk.sctp.recovery import LossEpisode, RoundTrip
 from dcsdk.sctp.scheduler import LIMITED, MAX_PRIORITY, NEVER, Limit, OutboundStream
-from dcsdk.sctp.tsn import unwrap
+from dcsdk.sctp.tsn import HALF, MASK, unwrap
 
 _GAP = struct.Struct("!HH")
 _ORDERED = FLAG_BEGIN | FLAG_END
@@ -213,6 +213,13 @@ class Sender:
         return not self.packetizer.queued_bytes and not self.outstanding.ends
 
     @property
+    def is_waiting(self) -> bool:
+        """There is something that :meth:`write` may send now."""
+        return bool(
+            self.packetizer.queued_bytes or self.outstanding.lost or self._is_forward_wanted
+        )
+
+    @property
     def abandoned_count(self) -> int:
         """Messages given up after they were sent at least in part, ever."""
         return self._abandonment.count
@@ -233,7 +240,9 @@ class Sender:
         if self._is_forward_wanted:
             lead += self._forward_tsn(now)
         if self.packetizer.scheduler.current is not None and not outstanding.lost:
-            self._decay_when_idle(now)
+            if not outstanding.ends:
+                self._decay_when_idle(now)
+            self._last_sent_s = now
             window = min(
                 self.congestion.window,
                 outstanding.in_flight
@@ -277,11 +286,11 @@ class Sender:
 
     def _decay_when_idle(self, now: float) -> None:
         """Halve the window for every time-out of silence (RFC 9260 7.2.1)."""
-        if not self.outstanding.ends and self._last_sent_s:
-            periods = int((now - self._last_sent_s) / self._round_trip.timeout_s)
+        silence = now - self._last_sent_s
+        if self._last_sent_s and silence >= self._round_trip.timeout_s:
+            periods = int(silence / self._round_trip.timeout_s)
             for _ in range(min(periods, MAX_IDLE_PERIODS)):
                 self.congestion.on_idle()
-        self._last_sent_s = now
 
     # --- acknowledgements ------------------------------------------------------------------------
     def sack(self, packet: bytes, position: int, end: int, now: float) -> bool:
@@ -301,12 +310,13 @@ class Sender:
         if size < 16 + 4 * (gap_count + duplicate_count) or position + size > end:
             raise ParseError("SACK length does not match its counts", source="RFC 9260 3.3.4")
         outstanding = self.outstanding
-        number = unwrap(cumulative, outstanding.cumulative)
-        if number < outstanding.cumulative:
+        distance = (cumulative - outstanding.cumulative) & MASK
+        if distance >= HALF:
             return False  # an old one that was overtaken (RFC 9260 6.2.1 D i)
+        number = outstanding.cumulative + distance
         if number >= self.packetizer.next_tsn:
             raise PeerViolation("SACK for a TSN that was not sent", source="RFC 9260 6.2.1")
-        is_advanced = number > outstanding.cumulative
+        is_advanced = distance > 0
         if not gap_count and not duplicate_count and outstanding.is_plain:
             acknowledged, rtt = outstanding.acknowledge_plain(number, now)
             if rtt >= 0:
@@ -370,7 +380,8 @@ class Sender:
 
     def _advance(self, cumulative: int) -> None:
         """The peer's cumulative TSN moved."""
-        self._episode.acknowledged(cumulative)
+        if self._episode.is_active:
+            self._episode.acknowledged(cumulative)
         limits = self.packetizer.limits
         while limits and (oldest := next(iter(limits))) <= cumulative:
             del limits[oldest]
