@@ -173,7 +173,8 @@ class ClientConfig:
         keylog: NSS key log file for TLS and DTLS; whoever has it can read everything.
         capture: pcapng file of this client's signalling and media with the TLS secrets inside;
             one file for each client, an old one is replaced. SIP messages stand in it in plain
-            text as UDP packets between the addresses of the connection, whatever they went over.
+            text as UDP packets between the addresses of the connection, whatever they went over;
+            SCTP packets once inside DTLS, and once in plain text as if they were over IP.
             Whoever has it can read everything.
         profile: the choices the standards leave open.
     """

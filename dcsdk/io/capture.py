@@ -1,7 +1,8 @@
 """A pcapng capture with the TLS secrets inside, so that Wireshark opens it decrypted.
 
 Datagrams are written as they were on the wire, behind IP and UDP headers made from the addresses
-we know. Secrets go into Decryption Secrets Blocks in front of the packets they open.
+we know. Secrets go into Decryption Secrets Blocks in front of the packets they open. SCTP inside
+DTLS, and SIP, are written once more in plain text, for decoders that do not look there.
 
 Whoever can read the file can read the traffic, so opening one warns.
 Source: draft-ietf-opsawg-pcapng (block formats); the NSS key log format for the secrets.
@@ -14,7 +15,7 @@ import logging
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +37,7 @@ TLS_KEY_LOG = 0x544C534B
 SNAP_LENGTH = 65_535
 MAX_MESSAGE_BYTES = 65_000
 _BYTE_ORDER = 0x1A2B3C4D
-_UDP = 17
+_UDP, _SCTP = 17, 132
 _TTL = 64
 
 
@@ -55,6 +56,20 @@ def _checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def _ends(source: Address, destination: Address) -> bytes:
+    """Return both IP addresses as they stand in a header: 8 bytes for IPv4, 32 for IPv6."""
+    return b"".join(
+        ipaddress.ip_address(end[0].partition("%")[0]).packed for end in (source, destination)
+    )
+
+
+def _ip_packet(ends: bytes, protocol: int, payload: bytes) -> bytes:
+    if len(ends) == 32:
+        return struct.pack("!IHBB", 6 << 28, len(payload), protocol, _TTL) + ends + payload
+    fixed = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), 0, 0, _TTL, protocol, 0) + ends
+    return fixed[:10] + struct.pack("!H", _checksum(fixed)) + fixed[12:] + payload
+
+
 def udp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
     """Put IP and UDP headers, checksums included, in front of a payload.
 
@@ -64,19 +79,18 @@ def udp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
         destination: address and port.
         payload: at most 65507 bytes.
     """
-    ours, theirs = (ipaddress.ip_address(end[0].partition("%")[0]) for end in (source, destination))
+    ends = _ends(source, destination)
     length = 8 + len(payload)
     header = struct.pack("!HHHH", source[1], destination[1], length, 0)
-    if ours.version == 6:
-        pseudo = ours.packed + theirs.packed + struct.pack("!IHBB", length, 0, 0, _UDP)
-        fixed = struct.pack("!IHBB", 6 << 28, length, _UDP, _TTL) + ours.packed + theirs.packed
-    else:
-        pseudo = ours.packed + theirs.packed + struct.pack("!BBH", 0, _UDP, length)
-        fixed = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, _TTL, _UDP, 0)
-        fixed += ours.packed + theirs.packed
-        fixed = fixed[:10] + struct.pack("!H", _checksum(fixed)) + fixed[12:]
+    # The words of the pseudo header, in whatever order: the same sum for both IP versions.
+    pseudo = ends + struct.pack("!II", length, _UDP)
     checksum = _checksum(pseudo + header + payload) or 0xFFFF
-    return fixed + header[:6] + struct.pack("!H", checksum) + payload
+    return _ip_packet(ends, _UDP, header[:6] + struct.pack("!H", checksum) + payload)
+
+
+def sctp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
+    """Put an IP header in front of an SCTP packet; the ports of the addresses do not matter."""
+    return _ip_packet(_ends(source, destination), _SCTP, payload)
 
 
 class Capture:
@@ -137,12 +151,29 @@ class Capture:
             data: equal segments, of which the last may be shorter.
             segment_size: bytes in one.
         """
+        starts = range(0, len(data), max(segment_size, 1))
+        self._packets(
+            udp_packet(source, destination, data[start : start + segment_size]) for start in starts
+        )
+
+    def sctp(self, source: Address, destination: Address, packets: Iterable[bytes]) -> None:
+        """Write SCTP packets that went inside DTLS, in plain text as if they were SCTP over IP.
+
+        Decoders open the records, but hand what is inside to no decoder of SCTP.
+
+        Args:
+            source: of the path they went over.
+            destination: likewise.
+            packets: whole ones.
+        """
+        self._packets(sctp_packet(source, destination, packet) for packet in packets)
+
+    def _packets(self, packets: Iterable[bytes]) -> None:
         if not self.is_open:
             return
         stamp = int(self._clock() * 1e6)
         blocks = bytearray()
-        for start in range(0, len(data), max(segment_size, 1)):
-            packet = udp_packet(source, destination, data[start : start + segment_size])
+        for packet in packets:
             head = struct.pack(
                 "<IIIII", 0, stamp >> 32, stamp & 0xFFFFFFFF, len(packet), len(packet)
             )

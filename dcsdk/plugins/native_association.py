@@ -25,6 +25,7 @@ from dcsdk.interfaces import (
     DtlsSctpParameters,
     PathStats,
 )
+from dcsdk.io.captured_dtls import open_dtls
 from dcsdk.io.driver import DriverEvent, DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.handover import DtlsHandshake
@@ -42,7 +43,6 @@ from dcsdk.sctp.events import (
     ShutDown,
     StreamsReset,
 )
-from dcsdk.sdp.fingerprint import preferred
 from dcsdk.security import SecurityReport, SecurityScope
 from dcsdk.tls.certificate import Certificate
 from dcsdk.tls.context import DtlsContext
@@ -132,12 +132,7 @@ class NativeAssociation(Association):
             max_message_size=parameters.local_max_message_size,
             remote_max_message_size=parameters.remote_max_message_size,
         )
-        self._dtls = DtlsAssociation(
-            self._context,
-            role=parameters.dtls_role,
-            fingerprints=preferred(parameters.remote_fingerprints, allow_sha1=True),
-            mtu=config.mtu,
-        )
+        self._dtls = open_dtls(self._context, self._path, parameters, config)
         self._sctp = SctpAssociation(settings, entropy=os.urandom)
         self._driver = DtlsSctpDriver(
             self._path,
@@ -203,12 +198,7 @@ class NativeAssociation(Association):
             raise LocalProtocolError(
                 "other SCTP ports mean another SCTP association", source="RFC 8841 9.3"
             )
-        dtls = DtlsAssociation(
-            self._context,
-            role=parameters.dtls_role,
-            fingerprints=preferred(parameters.remote_fingerprints, allow_sha1=True),
-            mtu=self._config.mtu,
-        )
+        dtls = open_dtls(self._context, path, parameters, self._config)
         return DtlsHandshake(path, dtls, self._restarted, self._restart_failed)
 
     def _restarted(self, event: HandshakeDone, packets: Sequence[bytes]) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from .tshark import Decoder, rewrap_sctp
+from .tshark import Decoder
 
 pytestmark = pytest.mark.interop
 
@@ -17,6 +16,8 @@ DEMO_TIMEOUT_S = 60
 FILE_BYTES = 300_000
 INIT, COOKIE_ACK, I_DATA = "1", "11", "64"
 """SCTP chunk types (RFC 9260 3.2, RFC 8260 2.1)."""
+GOOD = "1"
+"""What tshark says of a right checksum."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def capture(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
 
 def test_every_packet_is_read_without_a_mark(capture: Decoder) -> None:
     assert capture.errors("frame") == []
-    assert capture.rows("!sip && !dtls", "frame.number", "_ws.col.Info") == []
+    assert capture.rows("!sip && !dtls && !sctp", "frame.number", "_ws.col.Info") == []
 
 
 def test_the_whole_signalling_stands_in_it_in_plain_text(capture: Decoder) -> None:
@@ -50,11 +51,25 @@ def test_the_handshakes_stand_in_it(capture: Decoder) -> None:
     assert {client_hello, server_hello, certificate, finished} <= shown
 
 
-def test_the_secrets_inside_open_every_record(capture: Decoder, tmp_path: Path) -> None:
-    path = tmp_path / "sctp.pcap"
+def test_the_secrets_inside_open_every_record(capture: Decoder) -> None:
     records = capture.values("dtls.app_data", "dtls.app_data")
-    assert rewrap_sctp(capture, "dtls.app_data", path) == len(records) > FILE_BYTES // 1200
-    sctp = Decoder(tshark=capture.tshark, path=path, options=("-o", "sctp.checksum:CRC 32c"))
-    assert sctp.errors("frame") == []
-    assert {INIT, COOKIE_ACK, I_DATA} <= set(sctp.values("sctp", "sctp.chunk_type"))
-    assert b"In clear. In clear. " in path.read_bytes()
+    opened = capture.values("dtls.app_data && data.data", "data.data")
+    assert len(opened) == len(records) > FILE_BYTES // 1200
+
+
+def test_what_the_records_hold_stands_beside_them_as_sctp(capture: Decoder) -> None:
+    opened = capture.values("dtls.app_data && data.data", "data.data")
+    undecoded = ("--disable-protocol", "sctp")
+    plain = Decoder(tshark=capture.tshark, path=capture.path, options=undecoded)
+    assert sorted(plain.values("ip.proto == 132", "data.data")) == sorted(opened)
+    assert {INIT, COOKIE_ACK, I_DATA} <= set(capture.values("sctp", "sctp.chunk_type"))
+    assert b"In clear. In clear. " in capture.path.read_bytes()
+
+
+@pytest.mark.clause("RFC 9653 5.2")
+def test_sctp_checksums_are_right_or_left_to_dtls(capture: Decoder) -> None:
+    checking = Decoder(
+        tshark=capture.tshark, path=capture.path, options=("-o", "sctp.checksum:CRC 32c")
+    )
+    assert checking.errors("sctp && sctp.checksum != 0") == []
+    assert set(checking.values("sctp.chunk_type == 1", "sctp.checksum.status")) == {GOOD}

@@ -71,6 +71,18 @@ def test_a_packet_stands_behind_the_secret_that_it_made_known(tmp_path: Path) ->
     assert blocks[3][1].rstrip(b"\0").endswith(b"in")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.9", "2001:db8::9"])
+def test_packets_inside_dtls_are_written_as_sctp_over_ip(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "call.pcapng"
+    one, other = (host, 4000), (host, 4001)
+    with closing(Capture(path)) as capture:
+        capture.sctp(one, other, [b"first", b"second"])
+        capture.sctp(one, other, [])
+    packets = [body[20:].rstrip(b"\0") for kind, body in blocks_of(path) if kind == ENHANCED_PACKET]
+    assert [packet[9 if "." in host else 6] for packet in packets] == [132, 132]
+    assert [packet[20 if "." in host else 40 :] for packet in packets] == [b"first", b"second"]
+
+
 def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
     path = tmp_path / "call.pcapng"
     Capture(path).close()
