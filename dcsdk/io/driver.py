@@ -36,6 +36,7 @@ class DtlsSctpDriver(DatagramReceiver):
         on_events: gets the events of both machines, in order; it may call the machines.
         quiet_s: when data came and then nothing for this time, the peer is asked for a sign of
             life: who only receives would not notice otherwise that it is gone. ``None`` for never.
+        init_patience_s: how long the peer's INIT is waited for before ours is sent.
 
     Attributes:
         now: returns the time the machines run by, seconds.
@@ -51,6 +52,7 @@ class DtlsSctpDriver(DatagramReceiver):
         on_events: Callable[[Sequence[DriverEvent | RawMessage]], None],
         *,
         quiet_s: float | None = None,
+        init_patience_s: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._path = path
@@ -58,6 +60,7 @@ class DtlsSctpDriver(DatagramReceiver):
         self._sctp = sctp
         self._on_events = on_events
         self._quiet_s = quiet_s
+        self._init_patience_s = init_patience_s
         self._quiet_at_s: float | None = None
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
@@ -235,7 +238,7 @@ class DtlsSctpDriver(DatagramReceiver):
         while (event := self._dtls.poll_event()) is not None:
             if isinstance(event, HandshakeDone):
                 self._is_connected = True
-                self._sctp.connect(now=now)
+                self._sctp.connect(now=now, patience_s=self._init_patience_s)
             self._on_events((event,))
 
     def _transmit(self) -> None:

@@ -52,6 +52,10 @@ logger = logging.getLogger(__name__)
 
 BACKEND = "dtls_sctp"
 
+INIT_PATIENCE_S = 0.02
+"""The DTLS server is done first (RFC 6347 4.2.4): its INIT comes right behind its Finished, and so
+the client, which waits a little, need not send one too, with all that would follow from it."""
+
 
 class NativeAssociation(Association):
     """One DTLS/SCTP association on one path. Made by ``NativeEngine.create``.
@@ -140,6 +144,7 @@ class NativeAssociation(Association):
             self._sctp,
             self._on_events,
             quiet_s=None if config.peer_timeout_s is None else config.peer_quiet_s,
+            init_patience_s=INIT_PATIENCE_S if parameters.dtls_role == "client" else 0.0,
         )
         self._channels.connect(
             self._sctp,

@@ -103,14 +103,16 @@ class SctpAssociation:
         """The state of RFC 9260 4."""
         return self._lifecycle.state
 
-    def connect(self, *, now: float) -> None:
-        """Send INIT. Both ends do; that the INITs cross is the normal case (RFC 8841 9.3).
+    def connect(self, *, now: float, patience_s: float = 0.0) -> None:
+        """Send INIT. Both ends do, and that the INITs cross is no error (RFC 8841 9.3).
 
         Args:
             now: seconds on the owner's monotonic clock, like every ``now`` here.
+            patience_s: wait so long for the INIT of a peer that is about to send it; when it came,
+                ours is not needed.
         """
         self._now = now
-        self._lifecycle.connect(now)
+        self._lifecycle.connect(now, patience_s)
 
     def shutdown(self, *, now: float) -> None:
         """End in order: what was accepted is delivered first (RFC 9260 9.2).

@@ -126,9 +126,13 @@ class Lifecycle:
         return self.state in OPEN_STATES
 
     # --- beginning -------------------------------------------------------------------------------
-    def connect(self, now: float) -> None:
-        """Send INIT; nothing if the peer was quicker (RFC 9260 5.1 A)."""
-        if self.state is State.CLOSED and not self.is_ended:
+    def connect(self, now: float, patience_s: float = 0.0) -> None:
+        """Send INIT, now or when the peer sent none meanwhile (RFC 9260 5.1 A)."""
+        if self.state is not State.CLOSED or self.is_ended:
+            return
+        if patience_s:
+            self._timer_s = now + patience_s
+        else:
             self.state = State.COOKIE_WAIT
             self._send_init(now)
 
@@ -154,6 +158,8 @@ class Lifecycle:
             existing = self.tags if is_fresh or self.state is State.COOKIE_ECHOED else None
             ack = self._handshake.init_ack(init, now=now, existing=existing, is_fresh=is_fresh)
             self._packets.append(seal.close_with_checksum(ack.encode()))
+            if self.state is State.CLOSED and self._timer_s is not None:
+                self._timer_s = now + self._timeout_s  # the peer makes the way; or else we do
 
     def init_ack(self, value: bytes, now: float) -> None:
         """Take an INIT ACK: echo the cookie (RFC 9260 5.1 C).
@@ -369,6 +375,9 @@ class Lifecycle:
     def handle_timer(self, now: float) -> None:
         """Repeat INIT, COOKIE ECHO, SHUTDOWN or SHUTDOWN ACK; give up after too many."""
         if self._timer_s is None or now < self._timer_s:
+            return
+        if self.state is State.CLOSED:
+            self.connect(now)
             return
         self._retries += 1
         is_setup = self.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED)

@@ -49,6 +49,58 @@ def test_one_end_alone_sets_an_association_up() -> None:
     assert not network.right.of(Restarted)
 
 
+@pytest.mark.clause("RFC 9260 5.1", "RFC 8841 9.3")
+def test_who_waits_for_the_init_of_the_peer_sends_none_when_it_comes() -> None:
+    network = Network()
+    network.left.association.connect(now=network.now)
+    network.right.association.connect(now=network.now, patience_s=0.02)
+    network.run(until_s=5)
+    assert network.is_established()
+    assert first_types(network.left) == [ChunkType.INIT, ChunkType.COOKIE_ECHO]
+    assert first_types(network.right) == [ChunkType.INIT_ACK, ChunkType.COOKIE_ACK]
+
+
+@pytest.mark.clause("RFC 8841 9.3")
+def test_who_waits_in_vain_for_the_init_of_the_peer_sends_its_own() -> None:
+    network = Network()
+    network.right.association.connect(now=network.now, patience_s=0.02)
+    network.run(until_s=0.019)
+    assert not network.right.sent_packets
+    network.run(until_s=5)
+    assert network.is_established()
+
+
+@pytest.mark.clause("RFC 9260 5.1")
+@pytest.mark.parametrize("dropped", range(4))
+def test_any_lost_packet_is_repeated_where_one_end_waits(dropped: int) -> None:
+    network = Network()
+    count = 0
+
+    def drop_one(sender: Peer, packet: bytes) -> bytes | None:
+        nonlocal count
+        count += 1
+        return None if count == dropped + 1 else packet
+
+    network.on_packet = drop_one
+    network.left.association.connect(now=network.now)
+    network.right.association.connect(now=network.now, patience_s=0.02)
+    network.run(until_s=20)
+    assert network.is_established()
+    assert not network.left.of(Restarted) + network.right.of(Restarted)
+
+
+@pytest.mark.clause("RFC 9260 5.1")
+def test_who_answered_an_init_and_hears_no_more_of_it_sends_its_own() -> None:
+    network = Network()
+    network.left.association.connect(now=network.now)
+    network.right.association.connect(now=network.now, patience_s=0.02)
+    network.on_packet = lambda sender, packet: packet if packet[12] == ChunkType.INIT else None
+    network.run(until_s=0.5)
+    assert first_types(network.right) == [ChunkType.INIT_ACK]
+    network.run(until_s=2.0)
+    assert ChunkType.INIT in first_types(network.right)
+
+
 @pytest.mark.clause("RFC 9260 5.2.1")
 @pytest.mark.parametrize("dropped", range(6))
 def test_any_lost_packet_of_set_up_is_repeated(dropped: int) -> None:
