@@ -24,8 +24,9 @@ class EngineConfig:
     """Settings of one association engine; the defaults serve every network.
 
     Attributes:
-        sctp: settings of SCTP. Ports and message sizes come from the SDP, and the packet size from
-            ``mtu``; what stands here for them is not used.
+        sctp: settings of SCTP. Ports and message sizes come from the SDP, the packet size from
+            ``mtu`` and the checksums from ``is_zero_checksum_offered``; what stands here for them
+            is not used.
         mtu: bytes of the largest UDP payload we send, 600..9000.
         handshake_timeout_s: bound on DTLS and SCTP set-up together, seconds; covers a ``start``
             that nobody waits for.
@@ -38,6 +39,8 @@ class EngineConfig:
         max_channels: channels per association (limit D15).
         is_dcep_accepted: take channels that the peer opens in band (RFC 8832); else only those
             agreed in SDP.
+        is_zero_checksum_offered: leave SCTP's checksum out with peers that do as well: DTLS guards
+            every packet anyway, and each costs less (RFC 9653 6).
         use_gso: send many datagrams with one call where the kernel can.
         use_gro: receive many datagrams with one call where the kernel can.
         is_raw_openssl: encrypt and decrypt past pyOpenSSL's public methods, in less than half the
@@ -55,6 +58,7 @@ class EngineConfig:
     max_queued_bytes: int = 1 << 20
     max_channels: int = 64
     is_dcep_accepted: bool = True
+    is_zero_checksum_offered: bool = True
     use_gso: bool = True
     use_gro: bool = True
     is_raw_openssl: bool = False
@@ -135,6 +139,7 @@ class EngineConfig:
             max_message_size=max_message_size,
             remote_max_message_size=min(remote_max_message_size, MAX_MESSAGE_BYTES),
             receive_window=window,
+            is_zero_checksum_offered=self.is_zero_checksum_offered,
             mtu=mtu,
             max_mtu=mtu,
         )

@@ -84,7 +84,6 @@ class SctpAssociation:
         self.receiver: Receiver | None = None
         self.resets: StreamResets | None = None
         self._early = EarlyMessages(config)
-        self._is_zero_checksum = False
         self._reading: Reading = READING_NOTHING
         self._is_sendable = False
         self._heard_s = 0.0
@@ -360,7 +359,6 @@ class SctpAssociation:
             self.config,
             self._lifecycle.tags.local,
             self.receiver if is_receiving else None,
-            is_zero_checksum=self._is_zero_checksum,
         )
         if state in (AssociationState.SHUTDOWN_PENDING, AssociationState.SHUTDOWN_RECEIVED):
             self._progress_shutdown(now)
@@ -378,7 +376,7 @@ class SctpAssociation:
     def _open(self, agreement: Agreement, is_restart: bool) -> None:
         """The association is established: make its two halves."""
         abilities, seal = agreement.abilities, self._lifecycle.seal
-        self._is_zero_checksum = seal.is_zero_checksum = abilities.is_zero_checksum
+        seal.is_zero_checksum = abilities.is_zero_checksum
         halves = make_halves(self.config, agreement, seal, self._round_trip, self._events)
         self.sender, self.receiver, self.resets = halves
         self._control.abilities = abilities

@@ -56,8 +56,9 @@ class SctpConfig:
         congestion: ``"cubic"``, ``"newreno"``, or what makes another congestion controller.
         is_interleaving_offered: offer I-DATA and I-FORWARD-TSN (RFC 8260).
         is_partial_reliability_offered: offer FORWARD-TSN (RFC 3758).
-        is_zero_checksum_offered: offer and use checksums of zero; only for an association inside
-            DTLS, whose records are authenticated anyway (RFC 9653 6.1).
+        is_zero_checksum_offered: take packets without a checksum, and send them to a peer that
+            takes them; only for an association inside DTLS, whose records are authenticated anyway
+            (RFC 9653 5, 6).
         is_pmtu_probing: look for a packet size above ``mtu`` with padded heartbeats (RFC 8261 6.2).
         max_mtu: largest packet size that probing tries.
     """

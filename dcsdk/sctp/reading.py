@@ -25,19 +25,19 @@ READING_NOTHING: Reading = (b"", b"", 0, -1, _take_nothing)
 """For an association that has ended: no packet begins like this."""
 
 
-def reading_for(
-    config: SctpConfig, tag: int, receiver: Receiver | None, *, is_zero_checksum: bool
-) -> Reading:
+def reading_for(config: SctpConfig, tag: int, receiver: Receiver | None) -> Reading:
     """Return how to read packets now.
 
+    Who offered to take packets without a checksum has to take them, from the INIT ACK on, whether
+    the peer made the same offer or not (RFC 9653 5.3). An INIT has no tag and needs its checksum.
+
     Args:
-        config: knows the ports.
+        config: knows the ports and what we offer.
         tag: our verification tag (RFC 9260 8.5).
         receiver: takes data, or ``None`` in states that take none.
-        is_zero_checksum: packets without a checksum are good (RFC 9653 5.3).
     """
     seal = Seal(config.remote_port, config.local_port, tag)
-    zero_head = seal.head + NO_CHECKSUM if is_zero_checksum else b""
+    zero_head = seal.head + NO_CHECKSUM if config.is_zero_checksum_offered else b""
     if receiver is None:
         return (seal.head, zero_head, seal.seed, -1, _take_nothing)
     if receiver.is_interleaving:

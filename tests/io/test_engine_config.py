@@ -30,6 +30,14 @@ def test_a_packet_fits_a_record_that_fits_a_datagram(mtu: int, packet: int) -> N
     assert packet % 4 == 0
 
 
+@pytest.mark.clause("RFC 9653 6")
+def test_inside_dtls_the_checksum_is_left_out_unless_the_engine_is_told_otherwise() -> None:
+    assert not SctpConfig().is_zero_checksum_offered
+    assert settings(EngineConfig()).is_zero_checksum_offered
+    config = EngineConfig(is_zero_checksum_offered=False)
+    assert not settings(config).is_zero_checksum_offered
+
+
 @pytest.mark.parametrize("timeout_s", [0.6, 6.0, 12.0, 60.0])
 def test_all_retransmissions_together_stay_within_the_peer_timeout(timeout_s: float) -> None:
     sctp = settings(EngineConfig(peer_timeout_s=timeout_s))

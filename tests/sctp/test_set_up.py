@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from dcsdk.errors import LocalProtocolError
@@ -224,6 +226,45 @@ def test_zero_checksums_are_used_when_both_sides_agree_but_not_for_set_up() -> N
     one_sided.left.association.send(1, 51, bytes(5000), now=one_sided.now)
     one_sided.run(until_s=5)
     assert all(packet[8:12] != bytes(4) for packet in one_sided.left.sent_packets)
+
+
+def without_checksum(*kinds: ChunkType) -> Callable[[Peer, bytes], bytes]:
+    """Return what takes the checksum from packets that begin with a chunk of these types."""
+    return lambda sender, packet: (
+        packet[:8] + bytes(4) + packet[12:] if packet[12] in kinds else packet
+    )
+
+
+@pytest.mark.clause("RFC 9653 5.3")
+def test_who_offered_to_take_no_checksum_needs_no_offer_of_the_peer_for_it() -> None:
+    network = Network(SctpConfig(is_zero_checksum_offered=True), SctpConfig())
+    network.on_packet = lambda sender, packet: (
+        packet if sender is network.left else packet[:8] + bytes(4) + packet[12:]
+    )
+    network.left.association.connect(now=network.now)
+    network.run(until_s=60, until=network.is_established)
+    network.right.association.send(1, 51, bytes(5000), now=network.now)
+    network.run(until_s=5)
+    assert [len(m.data) for m in network.left.messages] == [5000]
+    assert network.left.association.stats().packets_dropped == 0
+
+
+@pytest.mark.clause("RFC 9653 5.2", "RFC 9653 5.3")
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_set_up_goes_on_without_a_checksum_where_that_was_offered(is_offered: bool) -> None:
+    network = Network(SctpConfig(is_zero_checksum_offered=is_offered))
+    network.on_packet = without_checksum(ChunkType.INIT_ACK, ChunkType.COOKIE_ACK)
+    network.connect()
+    assert network.is_established() is is_offered
+
+
+@pytest.mark.clause("RFC 9653 5.2")
+def test_an_init_without_a_checksum_is_dropped() -> None:
+    network = Network(SctpConfig(is_zero_checksum_offered=True))
+    network.on_packet = without_checksum(ChunkType.INIT)
+    network.connect()
+    assert not network.is_established()
+
 
 
 @pytest.mark.clause("RFC 9260 3.2.1")
