@@ -65,6 +65,7 @@ class DtlsSctpDriver(DatagramReceiver):
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
         self.is_flush_due = self._is_settle_due = False
+        self._is_answering = False
         self.now = self._loop.time
         self._is_connected = self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
@@ -150,6 +151,7 @@ class DtlsSctpDriver(DatagramReceiver):
         if self._is_stopped:
             return
         now = self._loop.time()
+        self._is_answering = True
         packets = self._dtls.receive(batch, now=now)
         if packets:
             if not self._is_connected:
@@ -158,10 +160,13 @@ class DtlsSctpDriver(DatagramReceiver):
                 self._end_retired()  # the peer has moved too
             self._sctp.receive(packets, now=now)
             if len(packets) == 1 and (events := self._sctp.poll_batch()):
-                # Most likely a request: its reader runs next, and the flush right after it sends
-                # what it answers together with the acknowledgement.
+                # Most likely a request: its reader runs next, and what it answers leaves together
+                # with the acknowledgement, by itself or by the flush right after it.
                 self._hand_over(events, now)
-                self.request_flush()
+                if self._is_quiet():
+                    self._timer.set(self._next_timer())
+                else:
+                    self.request_flush()
                 return
         self._settle(now)
 
@@ -173,16 +178,19 @@ class DtlsSctpDriver(DatagramReceiver):
     def message_queued(self) -> None:
         """Send the first message of this turn of the loop now, and the others together.
 
-        One message alone must not wait, many must share packets and calls. To be called only
-        when ``is_flush_due`` is false.
+        One message alone must not wait, many must share packets and calls. The first after
+        something came is taken for an answer, behind which no flush is needed; should others
+        follow, the next one sees to that. To be called only when ``is_flush_due`` is false.
         """
         if self._is_stopped:
             return
-        self.is_flush_due = True
-        self._flush_handle = self._loop.call_soon(self._flush)
+        is_answer, self._is_answering = self._is_answering, False
         self._transmit()
         if not self._dtls.is_established:
             self._is_settle_due = True  # it failed just now
+        if not is_answer or not self._is_quiet():
+            self.is_flush_due = True
+            self._flush_handle = self._loop.call_soon(self._flush)
         self._timer.set(self._next_timer())
 
     def request_flush(self) -> None:
@@ -202,6 +210,15 @@ class DtlsSctpDriver(DatagramReceiver):
         self.is_flush_due = False
         if self._is_settle_due or self._sctp.total_queued_bytes or self.on_settled is not None:
             self._settle(self._loop.time())
+
+    def _is_quiet(self) -> bool:
+        """Nothing is left to send or to tell, and nobody waits for that."""
+        return (
+            self.on_settled is None
+            and not self._is_stopped
+            and not self._sctp.is_output_due
+            and not self._dtls.is_output_due
+        )
 
     def _timer_fired(self, now: float) -> None:
         self._dtls.handle_timer(now=now)
@@ -251,15 +268,14 @@ class DtlsSctpDriver(DatagramReceiver):
             count, start = len(packets), 0
             while start < count and dtls.is_established:
                 start = dtls.send(packets, start)
-                while (transmit := poll()) is not None:
+                if (transmit := poll()) is not None:
                     send(*transmit)
         while (transmit := poll()) is not None:
             send(*transmit)
 
     def _next_timer(self) -> float | None:
-        sctp, others = self._sctp.next_timer(), (self._dtls.next_timer(), self._quiet_at_s)
-        earliest = sctp
-        for timer in others:
+        earliest = self._sctp.next_timer()
+        for timer in (self._dtls.next_timer(), self._quiet_at_s):
             if timer is not None and (earliest is None or timer < earliest):
                 earliest = timer
         return earliest
