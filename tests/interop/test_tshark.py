@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import subprocess
@@ -20,6 +21,8 @@ FILE_BYTES = 300_000
 INIT, INIT_ACK, SACK, COOKIE_ECHO, COOKIE_ACK = "1", "2", "3", "10", "11"
 I_DATA, RE_CONFIG = "64", "130"
 """SCTP chunk types (RFC 9260 3.2, RFC 8260 2.1, RFC 6525 3.1)."""
+ZERO_CHECKSUM = "0x8001"
+"""The parameter that offers to take packets without a checksum (RFC 9653 4)."""
 STRING, BINARY = "51", "53"
 """Payload protocol identifiers (RFC 8831 8)."""
 
@@ -115,13 +118,26 @@ def test_nothing_but_dtls_is_on_the_media_ports(demo: DemoRun) -> None:
 
 @pytest.mark.clause("RFC 8261 6.1")
 def test_sctp_in_dtls_is_read_without_a_mark(demo: DemoRun) -> None:
-    assert demo.sctp.errors("frame") == []
+    unchecked = dataclasses.replace(demo.sctp, options=("-o", "sctp.checksum:none"))
+    assert unchecked.errors("frame") == []
     records = demo.wire.values(f"{demo.media} && dtls.app_data", "dtls.app_data")
     assert len(demo.sctp.rows("sctp", "frame.number")) == demo.sctp_packets == len(records) > 0
     chunks = set(demo.sctp.values("sctp", "sctp.chunk_type"))
     assert {INIT, INIT_ACK, SACK, COOKIE_ECHO, COOKIE_ACK, I_DATA, RE_CONFIG} <= chunks
+
+
+@pytest.mark.clause("RFC 9260 6.8", "RFC 9653 5.2")
+def test_sctp_checksums_are_right_and_missing_only_where_that_was_offered(demo: DemoRun) -> None:
+    with_checksum = f"sctp.checksum != 0 || sctp.chunk_type in {{{INIT}, {COOKIE_ECHO}}}"
+    assert demo.sctp.errors(with_checksum) == []
     good = "1"
-    assert set(demo.sctp.values("sctp", "sctp.checksum.status")) == {good}
+    assert set(demo.sctp.values(with_checksum, "sctp.checksum.status")) == {good}
+    without = len(demo.sctp.rows(f"!({with_checksum})", "frame.number"))
+    offers = f"sctp.chunk_type in {{{INIT}, {INIT_ACK}}}"
+    every = len(demo.sctp.rows(offers, "frame.number"))
+    made = demo.sctp.rows(f"{offers} && sctp.parameter_type == {ZERO_CHECKSUM}", "frame.number")
+    assert len(made) == every
+    assert 0 < without < demo.sctp_packets
 
 
 @pytest.mark.clause("RFC 8831 8")
