@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dcsdk.errors import NegotiationError, ParseError, UnsupportedByPeer
@@ -127,8 +128,7 @@ class Bootstrap:
             raise ParseError("an application's URL leads off the channel")
         return f"http://localhost{target}"
 
-    async def aclose(self) -> None:
-        """Close the HTTP clients. Idempotent."""
+    async def aclose(self, timeout_s: float = 2.0) -> None:
+        """Close the HTTP clients. Idempotent and bounded by ``timeout_s`` seconds."""
         protocols, self._protocols = self._protocols, {}
-        for protocol in protocols.values():
-            await protocol.aclose()
+        await asyncio.gather(*(protocol.aclose(timeout_s) for protocol in protocols.values()))

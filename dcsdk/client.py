@@ -32,6 +32,7 @@ from dcsdk.interfaces import (
     Signalling,
 )
 from dcsdk.io.capture import Capture
+from dcsdk.io.deadline import Deadline
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.keylog import KeyLog
 from dcsdk.media_line import LineRole, MediaLine
@@ -201,17 +202,23 @@ class Client:
         await self._signalling.start()
 
     async def aclose(self) -> None:
-        """Hang up every call, deregister and close the connections. Idempotent and bounded."""
+        """Hang up every call, deregister and close the connections. Idempotent.
+
+        All of it is bounded by ``close_timeout_s`` of the configuration, whatever the network
+        does: no step may take more than half of what the steps before have left.
+        """
         if self._is_closed:
             return
         self._is_closed = True
+        deadline = Deadline(self.config.close_timeout_s)
         try:
-            await asyncio.gather(*(session.aclose() for session in list(self._sessions)))
-            await self.deregister()
+            share_s = deadline.left_s / 2
+            await asyncio.gather(*(session.aclose(share_s) for session in list(self._sessions)))
+            await self._deregister(deadline.left_s / 2)  # TS 24.229 5.1.1.6: after the calls
         except DcsdkError as exc:
             logger.warning("closing client=%s: %s", self.config.public_identity, exc)
         finally:
-            await self._signalling.aclose()
+            await self._signalling.aclose(deadline.left_s)
             self._resources.close()
 
     async def __aenter__(self) -> Self:
@@ -301,10 +308,13 @@ class Client:
         return self._registration
 
     async def deregister(self) -> None:
-        """Remove the binding. Idempotent and bounded."""
+        """Remove the binding. Idempotent, and bounded by ``close_timeout_s``."""
+        await self._deregister(self.config.close_timeout_s)
+
+    async def _deregister(self, timeout_s: float) -> None:
         if self._registration is not None:
             self._registration = None
-            await self._signalling.deregister()
+            await self._signalling.deregister(timeout_s)
 
     def _capabilities(self) -> Capabilities:
         if self._registration is None:

@@ -153,7 +153,8 @@ class ClientConfig:
         media_timeout_s: bound on DTLS and SCTP set-up of one association, seconds.
         request_timeout_s: how long a channel the peer asks for waits for the program, seconds;
             then it is refused.
-        close_timeout_s: bound on each step of closing, seconds.
+        close_timeout_s: bound on closing a session, or the client with all of its sessions, as a
+            whole, seconds; what the network has not answered then is given up.
         user_agent: text of ``User-Agent``.
         access_network_info: text of ``P-Access-Network-Info`` on protected signalling, or ``None``.
         dc_allowed: ``False`` refuses every data channel with port 0 (TS 24.275 ``DC_allowed``).
@@ -195,7 +196,7 @@ class ClientConfig:
     call_timeout_s: float = 180.0
     media_timeout_s: float = 15.0
     request_timeout_s: float = 30.0
-    close_timeout_s: float = 3.0
+    close_timeout_s: float = 5.0
     user_agent: str = "dcsdk"
     access_network_info: str | None = "IEEE-802.11"
     dc_allowed: bool = True

@@ -22,6 +22,7 @@ from dcsdk.errors import (
 )
 from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
 from dcsdk.interfaces import AssociationStats, MediaIntent, Reoffer, SignallingDialog
+from dcsdk.io.deadline import Deadline
 from dcsdk.io.tasks import TaskSet
 from dcsdk.media_line import LineRole, MediaLine
 from dcsdk.negotiation import Negotiation, OfferedLine, refuse_if_nothing_left
@@ -163,28 +164,38 @@ class Session:
 
     async def _watch_dialog(self, dialog: SignallingDialog) -> None:
         reason = await dialog.wait_ended()
-        await self._finish(reason)
+        await self._finish(reason, self._config.close_timeout_s)
 
     async def wait_ended(self) -> str:
         """Wait for the end of the call; returns why, in words."""
         return await asyncio.shield(self._ended)
 
-    async def aclose(self) -> None:
-        """Hang up: BYE, then close every association. Idempotent and bounded."""
+    async def aclose(self, timeout_s: float | None = None) -> None:
+        """Hang up: send BYE, and close every association while it is answered. Idempotent.
+
+        Args:
+            timeout_s: bound on all of it, seconds, by default that of the configuration; what
+                the other side has not confirmed then is given up.
+        """
+        deadline = Deadline(self._config.close_timeout_s if timeout_s is None else timeout_s)
         self._is_closing = True
-        await self.bootstrap.aclose()
-        try:
-            if self._dialog is not None:
-                async with asyncio.timeout(self._config.close_timeout_s):
-                    await self._dialog.bye()
-        except (TimeoutError, DcsdkError) as exc:
-            logger.warning("call=%s BYE failed: %s", self.call_id, exc)
-        await self._finish("we hung up")
+        await asyncio.gather(self._hang_up(deadline.left_s), self.bootstrap.aclose(deadline.left_s))
+        await self._finish("we hung up", deadline.left_s)
         await self._tasks.aclose()
         for request in tuple(self._asked):
             request.fail(TransportError("the session was closed"))
 
-    async def _finish(self, reason: str) -> None:
+    async def _hang_up(self, timeout_s: float) -> None:
+        """Send BYE and wait for its answer; the lines close meanwhile, see ``_watch_dialog``."""
+        if self._dialog is None:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._dialog.bye()
+        except (TimeoutError, DcsdkError) as exc:
+            logger.warning("call=%s BYE failed: %s", self.call_id, exc or "not answered")
+
+    async def _finish(self, reason: str, timeout_s: float) -> None:
         """End the session and wait until its lines are closed, whoever ended it first."""
         if not self._ended.done():
             self._is_closing = True
@@ -192,7 +203,7 @@ class Session:
             self._requests.put_nowait(None)
             if self._dialog is not None:
                 self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
-        await self._close(self.negotiation.media_lines)
+        await self._close(self.negotiation.media_lines, timeout_s)
         self._services.on_finished(self)
 
     async def __aenter__(self) -> Self:
@@ -394,8 +405,9 @@ class Session:
             request.fail(error)
         await self._close(lines)
 
-    async def _close(self, lines: Iterable[MediaLine]) -> None:
-        await asyncio.gather(*(line.close(self._config.close_timeout_s) for line in lines))
+    async def _close(self, lines: Iterable[MediaLine], timeout_s: float | None = None) -> None:
+        bound_s = self._config.close_timeout_s if timeout_s is None else timeout_s
+        await asyncio.gather(*(line.close(bound_s) for line in lines))
 
     async def _decide(
         self,

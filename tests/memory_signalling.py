@@ -256,7 +256,7 @@ class MemorySignalling(Signalling):
         self.request, self.on_refreshed, self.on_lost = request, on_refreshed, on_lost
         return self.board.grant(request, self.identity)
 
-    async def deregister(self) -> None:
+    async def deregister(self, timeout_s: float) -> None:
         if self.board.deregister_error is not None:
             raise self.board.deregister_error
 
@@ -274,6 +274,6 @@ class MemorySignalling(Signalling):
     def invitations(self) -> AsyncIterator[IncomingInvitation]:
         return self.calls
 
-    async def aclose(self) -> None:
+    async def aclose(self, timeout_s: float) -> None:
         self.is_closed = True
         self.calls.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
@@ -57,8 +58,7 @@ class _Context:
         }
 
     async def aclose(self) -> None:
-        for resource in self.resources.values():
-            await resource.aclose()
+        await asyncio.gather(*(resource.aclose() for resource in self.resources.values()))
 
 
 class Dcmf:
@@ -123,9 +123,8 @@ class Dcmf:
     async def aclose(self) -> None:
         """Close the end point and every context. Idempotent and bounded."""
         await self._server.aclose()
-        while self._contexts:
-            _, context = self._contexts.popitem()
-            await context.aclose()
+        contexts, self._contexts = self._contexts, {}
+        await asyncio.gather(*(context.aclose() for context in contexts.values()))
         await self._proxy.aclose()
 
     async def __aenter__(self) -> Self:

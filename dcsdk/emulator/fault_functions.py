@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -42,16 +41,16 @@ class FailingMrm:
         """``{apiRoot}`` of ``Nmf_MRM``."""
         return self._server.base_url
 
-    async def __aenter__(self) -> Self:
-        await self._server.start()
-        return self
+    async def start(self) -> None:
+        """Bind the end point.
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+        Raises:
+            ConfigError: the address cannot be bound.
+        """
+        await self._server.start()
+
+    async def aclose(self) -> None:
+        """Close the end point. Idempotent and bounded."""
         await self._server.aclose()
 
     async def _create(self, request: Request) -> Response:

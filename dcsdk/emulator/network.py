@@ -8,14 +8,16 @@ Source: TS 23.228 AC.2.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import ssl
 import tempfile
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from dcsdk.config import ClientConfig, from_mapping
 from dcsdk.emulator.authority import Authority
@@ -93,7 +95,11 @@ class Network:
             raise
 
     async def aclose(self) -> None:
-        """Stop every function and close every socket. Idempotent and bounded."""
+        """Stop every function and close every socket. Idempotent and bounded.
+
+        First those of SIP, which use the others, then the rest; each at the same time, so that
+        the slowest is the bound, however many connections do not answer.
+        """
         await self._stack.aclose()
 
     async def __aenter__(self) -> Self:
@@ -247,7 +253,9 @@ class Network:
 
     async def _start_data_channel_functions(self) -> ImsAsHttp:
         """DCSF, DCMF and the HTTP half of the IMS AS."""
-        config, enter = self.config, self._stack.enter_async_context
+        config, stack = self.config, self._stack
+        functions: list[_Function] = []
+        stack.push_async_callback(_close_all, functions)
         registry = Registry.load() if self._registry is None else self._registry
         pick = registry.pick
         engine_class = pick("association engine", registry.engines, config.engine)
@@ -255,48 +263,53 @@ class Network:
         keylog = None
         if config.keylog is not None:
             keylog = KeyLog(config.keylog)
-            self._stack.callback(keylog.close)
+            stack.callback(keylog.close)
         engine_config = EngineConfig(is_dcep_accepted=False, keylog=keylog)
         self._engine = engine_class(engine_config)
         if "dcmf-vanishes" in self._faults:
             self._engine = VanishingEngine(self._engine)
-        self.dcmf = await enter(
-            Dcmf(
-                engine=self._engine,
-                http=http,
-                engine_config=engine_config,
-                host=config.host,
-                media_host=config.media_host,
-                trace=self.trace,
-            )
+        self.dcmf = Dcmf(
+            engine=self._engine,
+            http=http,
+            engine_config=engine_config,
+            host=config.host,
+            media_host=config.media_host,
+            trace=self.trace,
         )
+        functions.append(self.dcmf)
+        await self.dcmf.start()
         self._dcmf_fingerprint = str(self.dcmf.certificate.fingerprint)
-        self.dcsf = await enter(
-            Dcsf(
-                repository=AppRepository() if config.apps is None else AppRepository(config.apps),
-                unknown_app=AppPolicy(config.unknown_app),
-                host=config.host,
-                trace=self.trace,
-                profile=config.profile,
-            )
+        self.dcsf = Dcsf(
+            repository=AppRepository() if config.apps is None else AppRepository(config.apps),
+            unknown_app=AppPolicy(config.unknown_app),
+            host=config.host,
+            trace=self.trace,
+            profile=config.profile,
         )
+        functions.append(self.dcsf)
+        await self.dcsf.start()
         mrm_root = self.dcmf.api_root
         if "mrm-503" in self._faults:
-            mrm_root = (await enter(FailingMrm(config.host, self.trace))).api_root
-        control = await enter(
-            ImsAsHttp(
-                notification_url=self.dcsf.notification_url,
-                mrm_root=mrm_root,
-                host=config.host,
-                trace=self.trace,
-            )
+            failing = FailingMrm(config.host, self.trace)
+            functions.append(failing)
+            await failing.start()
+            mrm_root = failing.api_root
+        control = ImsAsHttp(
+            notification_url=self.dcsf.notification_url,
+            mrm_root=mrm_root,
+            host=config.host,
+            trace=self.trace,
         )
+        functions.append(control)
+        await control.start()
         self.dcsf.connect(control.api_root)
         return control
 
     async def _start_sip(self, control: ImsAsHttp | None) -> None:
         """S-CSCF, the SIP half of the IMS AS, and the P-CSCF's side toward them."""
         config, timers = self.config, PROFILES[self.config.sip_timers]
+        functions: list[_Function] = []
+        self._stack.push_async_callback(_close_all, functions)
         self.scscf = Scscf(
             self.trace,
             hss=self.hss,
@@ -307,7 +320,7 @@ class Network:
             timers=timers,
             faults=self._faults,
         )
-        self._stack.push_async_callback(self.scscf.aclose)
+        functions.append(self.scscf)
         registrar: SipUri = await self.scscf.start(config.host)
         self.ims_as = ImsAs(
             self.trace,
@@ -316,7 +329,7 @@ class Network:
             marks_e2dce=config.e2dce_tokens,
             timers=timers,
         )
-        self._stack.push_async_callback(self.ims_as.aclose)
+        functions.append(self.ims_as)
         self.scscf.application_server = await self.ims_as.start(config.host)
         self.pcscf = Pcscf(
             self.trace,
@@ -327,7 +340,7 @@ class Network:
             timers=timers,
             faults=self._faults,
         )
-        self._stack.push_async_callback(self.pcscf.aclose)
+        functions.append(self.pcscf)
         await self.pcscf.start(config.host)
 
     async def _open(self, context: ssl.SSLContext) -> None:
@@ -353,6 +366,16 @@ class Network:
                 ) from exc
             self._addresses[transport] = address
             self._stack.callback(self._addresses.pop, transport, None)
+
+
+class _Function(Protocol):
+    """What every function has in common."""
+
+    async def aclose(self) -> None: ...
+
+
+async def _close_all(functions: Iterable[_Function]) -> None:
+    await asyncio.gather(*(function.aclose() for function in functions))
 
 
 def _as_subscriber(config: SubscriberConfig, domain: str) -> Subscriber:

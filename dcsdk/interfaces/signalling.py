@@ -96,7 +96,11 @@ class SignallingDialog(ABC):
 
     @abstractmethod
     async def bye(self) -> None:
-        """End the dialog. Idempotent and bounded."""
+        """End the dialog and wait, bounded, for the peer's answer. Idempotent.
+
+        The dialog is over as soon as the BYE is sent, whether it is answered or not
+        (RFC 3261 15.1.1): ``wait_ended`` returns.
+        """
 
     @abstractmethod
     async def wait_ended(self) -> str:
@@ -202,8 +206,12 @@ class Signalling(ABC):
         """
 
     @abstractmethod
-    async def deregister(self) -> None:
-        """Remove the binding. Idempotent and bounded."""
+    async def deregister(self, timeout_s: float) -> None:
+        """Remove the binding. Idempotent.
+
+        Args:
+            timeout_s: bound on all of it, seconds; the binding is left to expire then.
+        """
 
     @abstractmethod
     def invite(
@@ -216,5 +224,9 @@ class Signalling(ABC):
         """Calls that come in, until ``aclose``."""
 
     @abstractmethod
-    async def aclose(self) -> None:
-        """End every dialog and close the connections. Idempotent and bounded."""
+    async def aclose(self, timeout_s: float) -> None:
+        """End every dialog and close the connections. Idempotent.
+
+        Args:
+            timeout_s: bound on all of it, seconds; 0 closes at once.
+        """

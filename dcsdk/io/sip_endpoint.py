@@ -26,7 +26,13 @@ from dcsdk.errors import (
 from dcsdk.interfaces import Address
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.sip_requests import ClientTransaction, IncomingRequest
-from dcsdk.io.sip_transport import Flow, SipTransport, TransportLimits, TransportName
+from dcsdk.io.sip_transport import (
+    CLOSE_TIMEOUT_S,
+    Flow,
+    SipTransport,
+    TransportLimits,
+    TransportName,
+)
 from dcsdk.io.tasks import TaskSet
 from dcsdk.sip.client_transaction import (
     ClientEvent,
@@ -236,8 +242,12 @@ class SipEndpoint:
         self._settle()
 
     # --- end -------------------------------------------------------------------------------------
-    async def aclose(self) -> None:
-        """End all handlers, wake all waiters and close all flows. Idempotent and bounded."""
+    async def aclose(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End all handlers, wake all waiters and close all flows. Idempotent.
+
+        Args:
+            timeout_s: bound, seconds; connections that are not closed in order then are aborted.
+        """
         self._is_closed = True
         self._timer.cancel()
         error = ChannelClosed("the SIP endpoint is closed")
@@ -247,7 +257,7 @@ class SipEndpoint:
             server.acknowledged(error)
             server.cancel()
         await self._tasks.aclose()
-        await self._transport.aclose()
+        await self._transport.aclose(timeout_s)
         self._clients.clear()
         self._servers.clear()
 

@@ -67,8 +67,10 @@ class SipRegistration:
         """Remove the binding; returns what went wrong, after which it is left to expire."""
         self.machine.deregister(now=self._loop.time())
         self._settle()
-        await asyncio.wait([self._removed], timeout=timeout_s)
-        await self.aclose()
+        try:
+            await asyncio.wait([self._removed], timeout=timeout_s)
+        finally:
+            await self.aclose()
         if not self._removed.done():
             return OperationTimeout(f"the registration was not removed in {timeout_s} s")
         return self._removed.result()

@@ -43,6 +43,8 @@ LISTEN_BACKLOG = 1024
 ACCEPT_PAUSE_S = 0.1
 """Pause after ``accept`` failed, when the process is out of file descriptors for example."""
 TLS_SHUTDOWN_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 2.0
+"""Time for connections to close in order, unless another is given."""
 UDP_RECEIVE_BUFFER_BYTES = 1_048_576
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
 
@@ -197,7 +199,7 @@ class SipTransport:
         finally:
             self._connecting.discard(bound)
 
-    async def aclose(self, timeout_s: float = 2.0) -> None:
+    async def aclose(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close every socket: first orderly, after ``timeout_s`` at once. Idempotent."""
         self._is_closed = True
         for bound in self._connecting:

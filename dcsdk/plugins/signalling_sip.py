@@ -30,6 +30,7 @@ from dcsdk.interfaces import (
     RegistrationRequest,
     Signalling,
 )
+from dcsdk.io.deadline import Deadline
 from dcsdk.io.keylog import KeyLog
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint, contact_uri
@@ -134,15 +135,16 @@ class SipSignalling(Signalling):
             ends = (flow.local, flow.remote) if direction == "out" else (flow.remote, flow.local)
             self._trace(*ends, data)
 
-    async def aclose(self) -> None:
+    async def aclose(self, timeout_s: float) -> None:
+        deadline = Deadline(timeout_s)
         self._is_closed = True
         self._waiting.close()
         await self._tasks.aclose()
         if self._registration is not None:
             await self._registration.aclose()
-        await self._agent.aclose(self._config.close_timeout_s)
+        await self._agent.aclose(deadline.left_s / 2)
         if self._endpoint is not None:
-            await self._endpoint.aclose()
+            await self._endpoint.aclose(deadline.left_s)
 
     # --- registration ----------------------------------------------------------------------------
     async def register(
@@ -183,12 +185,15 @@ class SipSignalling(Signalling):
             self._registration = None
             raise
 
-    async def deregister(self) -> None:
+    async def deregister(self, timeout_s: float) -> None:
+        if self._registration is None:
+            return
+        deadline = Deadline(timeout_s)
+        await self._agent.end_calls(deadline.left_s / 2)  # TS 24.229 5.1.1.6
         registration, self._registration = self._registration, None
         if registration is None:
-            return
-        await self._agent.end_calls(self._config.close_timeout_s)  # TS 24.229 5.1.1.6
-        error = await registration.deregister(self._config.close_timeout_s)
+            return  # lost meanwhile
+        error = await registration.deregister(deadline.left_s)
         self._forget_grant()
         if error is not None:
             logger.warning("the registration is left to expire: %s", error)

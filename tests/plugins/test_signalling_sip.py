@@ -45,6 +45,7 @@ from dcsdk.sip.uri import parse_uri
 
 Transport = Literal["udp", "tcp", "tls"]
 TIMERS = SipTimers(t1_s=0.02, t2_s=0.05, t4_s=0.02, trying_s=0.005, glare_scale=0.02)
+CLOSE_S = 0.3
 SDP_TEXT = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\n"
 OFFER = SessionDescription.parse(SDP_TEXT)
 ANSWER = SessionDescription.parse(SDP_TEXT.replace("o=- 1", "o=- 2"))
@@ -144,7 +145,7 @@ def configured(port: int, transport: Transport = "tcp", **options: Any) -> Clien
         "pcscf_transport": transport,
         "register_timeout_s": 5.0,
         "call_timeout_s": 5.0,
-        "close_timeout_s": 0.3,
+        "close_timeout_s": CLOSE_S,
     }
     return ClientConfig(**{**values, **options})
 
@@ -154,7 +155,7 @@ async def started(
 ) -> SipSignalling:
     _, port = await made.endpoint.listen(transport, "127.0.0.1")
     signalling = SipSignalling(configured(port, transport, **options), timers=TIMERS)
-    stack.push_async_callback(signalling.aclose)
+    stack.push_async_callback(signalling.aclose, CLOSE_S)
     await signalling.start()
     return signalling
 
@@ -229,9 +230,9 @@ async def test_registration_over_unprotected_transports(
     assert contact.param("+sip.app-subtype") == "webrtc-datachannel"
     with pytest.raises(LocalProtocolError):
         await signalling.register(REQUEST)
-    await signalling.deregister()
+    await signalling.deregister(CLOSE_S)
     assert made.seen[-1].contacts[0].param("expires") == "0"
-    await signalling.deregister()
+    await signalling.deregister(CLOSE_S)
 
 
 @pytest.mark.clause("TS 33.203 O.2.3", "RFC 7315 5.4")
@@ -244,7 +245,7 @@ async def test_registration_over_tls_with_a_key_log(stack: AsyncExitStack, tmp_p
     signalling = SipSignalling(
         configured(port, "tls", ca_file=authority.ca_file, keylog=keylog), timers=TIMERS
     )
-    stack.push_async_callback(signalling.aclose)
+    stack.push_async_callback(signalling.aclose, CLOSE_S)
     await signalling.start()
     grant = await signalling.register(REQUEST)
     assert grant.signalling is signalling.security is SignallingSecurity.TLS
@@ -263,12 +264,12 @@ async def test_a_certificate_of_a_stranger_is_refused(
     context = stranger.server_context(stranger.issue("pcscf", ["127.0.0.1"]))
     _, port = await made.endpoint.listen("tls", "127.0.0.1", ssl_context=context)
     signalling = SipSignalling(configured(port, "tls", ca_file=authority.ca_file))
-    stack.push_async_callback(signalling.aclose)
+    stack.push_async_callback(signalling.aclose, CLOSE_S)
     with pytest.raises(SecurityError):
         await signalling.start()
     assert made.seen == []
     broken = SipSignalling(configured(port, "tls", ca_file=tmp_path / "missing.pem"))
-    stack.push_async_callback(broken.aclose)
+    stack.push_async_callback(broken.aclose, CLOSE_S)
     with pytest.raises(ConfigError):
         await broken.start()
 
@@ -278,7 +279,7 @@ async def test_a_pcscf_that_is_not_there_is_unreachable(stack: AsyncExitStack) -
     _, port = await made.endpoint.listen("tcp", "127.0.0.1")
     await made.endpoint.aclose()
     signalling = SipSignalling(configured(port))
-    stack.push_async_callback(signalling.aclose)
+    stack.push_async_callback(signalling.aclose, CLOSE_S)
     with pytest.raises(LocalProtocolError):
         _ = signalling.local_host
     with pytest.raises(PeerUnreachable):
@@ -379,9 +380,9 @@ async def test_a_refused_refresh_tells_that_the_registration_is_lost(
 
 
 async def test_a_deregistration_without_answer_is_bounded(stack: AsyncExitStack) -> None:
-    made, signalling = await registered(stack, close_timeout_s=0.05)
+    made, signalling = await registered(stack)
     made.register = lambda incoming: None
-    await signalling.deregister()
+    await signalling.deregister(0.05)
     assert made.seen[-1].contacts[0].param("expires") == "0"
 
 
@@ -671,16 +672,16 @@ async def test_nothing_works_before_start_or_after_the_end(stack: AsyncExitStack
         await signalling.register(REQUEST)
     await signalling.start()
     await signalling.start()
-    await signalling.aclose()
-    await signalling.aclose()
+    await signalling.aclose(CLOSE_S)
+    await signalling.aclose(CLOSE_S)
     with pytest.raises(LocalProtocolError):
         await signalling.start()
     assert [invitation async for invitation in signalling.invitations()] == []
-    await signalling.deregister()
+    await signalling.deregister(CLOSE_S)
 
 
 async def test_closing_ends_calls_with_bye(stack: AsyncExitStack) -> None:
     made, signalling, dialog = await called(stack)
-    await signalling.aclose()
+    await signalling.aclose(CLOSE_S)
     assert made.methods()[-1] == "BYE"
     assert await dialog.wait_ended() == "we ended the call"

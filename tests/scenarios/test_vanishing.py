@@ -13,6 +13,7 @@ import pytest
 from dcsdk import (
     DcsdkError,
     RegistrationLost,
+    Session,
     SessionEnded,
     StreamClosed,
     TransportError,
@@ -22,12 +23,19 @@ from dcsdk.emulator import Network
 from dcsdk.emulator.fault_functions import VanishingEngine
 from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.sip_transport import CLOSE_TIMEOUT_S
 from dcsdk.plugins.engine_native import NativeEngine
-from tests.scenarios.calls import BOB, Ue, a_call, a_channel, network_with, talk
+from tests.scenarios.calls import BOB, Ue, a_call, a_channel, dial, network_with, talk
 from tests.scenarios.conftest import MakeUe
 
 SOON_S = 8.0
 """Bound of every wait here; an untouched client would take 12 s to give a peer up."""
+
+BOUND_S = 1.0
+"""Of closing, where nothing answers; every step of it alone would take as long."""
+
+LATE_S = 0.9
+"""What a busy machine may add to it."""
 
 CHUNK = b"x" * 16_384
 
@@ -67,12 +75,17 @@ class Impatient:
         return [self._engine]
 
 
-async def impatient_ue(make_ue: MakeUe, name: str) -> tuple[Ue, Impatient]:
+async def impatient_ue(make_ue: MakeUe, name: str, **values: Any) -> tuple[Ue, Impatient]:
     plugin = Impatient()
-    ue = await make_ue(
-        name, plugins=(plugin,), engine="impatient", media_timeout_s=3.0, close_timeout_s=0.5
-    )
-    return ue, plugin
+    config = {"engine": "impatient", "media_timeout_s": 3.0, "close_timeout_s": 0.5, **values}
+    return await make_ue(name, plugins=(plugin,), **config), plugin
+
+
+def fall_silent(network: Network) -> None:
+    """Have the P-CSCF read no more of what comes; its connections stay open."""
+    for flow in network.pcscf._node.endpoint._transport._flows:
+        assert flow._stream is not None
+        flow._stream.pause_reading()
 
 
 async def endless(started: asyncio.Event) -> AsyncIterator[bytes]:
@@ -167,6 +180,31 @@ async def test_a_client_closes_in_bounded_time_though_the_network_is_gone(
     async with asyncio.timeout(SOON_S):
         await alice.client.aclose()
         await alice.client.aclose()
+
+
+@pytest.mark.clause("RFC 3261 15.1.1", "TS 24.229 5.1.1.6")
+@pytest.mark.parametrize("what", ["client", "session"])
+async def test_closing_has_one_bound_though_neither_network_nor_media_answer(
+    ims_network: Network, make_ue: MakeUe, what: str
+) -> None:
+    """BYE, associations, REGISTER and the TLS connection: each alone could take all of it."""
+    alice, alices = await impatient_ue(make_ue, "alice", close_timeout_s=BOUND_S)
+    bob, _ = await impatient_ue(make_ue, "bob")
+    session, answered = await dial(alice, bob)
+    assert isinstance(session, Session) and isinstance(answered, Session)
+    await a_channel(session, answered)
+    assert await session.bootstrap.applications()
+    fall_silent(ims_network)
+    alices.vanishing.vanish()
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    await (session if what == "session" else alice.client).aclose()
+    assert loop.time() - started_at < BOUND_S + LATE_S
+    assert session.is_ended
+    await asyncio.gather(alice.client.aclose(), bob.client.aclose())
+    started_at = loop.time()
+    await ims_network.aclose()  # the UE is silent to the P-CSCF and to the DCMF
+    assert loop.time() - started_at < 2 * CLOSE_TIMEOUT_S + LATE_S
 
 
 @pytest.mark.clause("RFC 8864 6.6")
