@@ -86,7 +86,7 @@ class Packetizer:
         self._is_interleaving = is_interleaving
         self._header_size = _I_DATA.size if is_interleaving else _DATA.size
         self.streams: dict[int, OutboundStream] = {}
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(is_interleaving=is_interleaving)
         self.next_tsn = initial_tsn
         self.queued_bytes = 0
         self.limits: dict[int, Limit] = {}
@@ -176,9 +176,9 @@ class Packetizer:
         data, ppid, kind, limit = stream.queue[0]
         full, start, wire = self.full, stream.offset, self.next_tsn & MASK
         count = min((len(data) - start - 1) // full, -(-room // full) or 1, WRAP - wire)
-        count = max(count, 1)
         if self._is_interleaving and self.scheduler.is_contended:
-            count = 1
+            count = min(count, -(-stream.turn // full))
+        count = max(count, 1)
         stop = start + count * full
         size = self._header_size + full
         flags = is_unordered = kind & FLAG_UNORDERED
@@ -222,7 +222,7 @@ class Packetizer:
         stream.offset = stop
         stream.fragment += count
         self._left(stream, written)
-        if self._is_interleaving and self.scheduler.is_contended:
+        if self._is_interleaving:
             self.scheduler.charge(written)
 
     def _write_messages(self, packets: list[bytes], stream: OutboundStream, room: int) -> None:
@@ -274,8 +274,10 @@ class Packetizer:
             stream.next_sequence = sequence
         self._outstanding.in_flight += total - before
         self._left(stream, total - before)
-        if not queue:
-            self.scheduler.retire(0)
+        if queue:
+            self.scheduler.charge(total - before)
+        else:
+            self.scheduler.retire(total - before)
 
     def _write_lone(self, lead: bytes) -> bytes:
         """Write the only message that waits, whole and behind ``lead``: a request, or its answer.
@@ -371,8 +373,10 @@ class Packetizer:
                 stream.fragment += 1
             if not stream.queue:
                 scheduler.retire(take if is_interleaving else len(data))
-            elif scheduler.is_contended and (is_interleaving or flags & FLAG_END):
+            elif is_interleaving or flags & FLAG_END:
                 scheduler.charge(take if is_interleaving else len(data))
+            if start and flags & FLAG_END:
+                scheduler.unpark()
             if room <= header or (packet_limit is not None and flags & _WHOLE != _WHOLE):
                 break
         if not written:
@@ -413,7 +417,6 @@ class Packetizer:
         data = stream.queue.popleft()[0]
         if stream.offset:
             self._open_bytes -= len(data)
-            self.scheduler.unpark()
         stream.offset = stream.fragment = 0
         if not self._is_interleaving:
             if not is_unordered:
@@ -429,8 +432,7 @@ class Packetizer:
         data = stream.queue.popleft()[0]
         self._left(stream, len(data))
         self._events.append(MessageAbandoned(stream.stream_id, False))
-        if not stream.queue:
-            self.scheduler.retire(0)
+        self.scheduler.gave_up(stream)
 
     def cut_first(self, stream: OutboundStream) -> int:
         """Give up the rest of a message that was sent in part.
@@ -442,8 +444,8 @@ class Packetizer:
         data, _, flags, _ = stream.queue[0]
         self._left(stream, len(data) - stream.offset)
         self._finish_message(stream, bool(flags & FLAG_UNORDERED))
-        if not stream.queue:
-            self.scheduler.remove(stream)
+        self.scheduler.gave_up(stream)
+        self.scheduler.unpark()
         outstanding, tsn = self._outstanding, self.next_tsn
         outstanding.totals.append(self._total())
         outstanding.ends.append(tsn)
@@ -457,8 +459,8 @@ class Packetizer:
         keep = 1 if stream.offset else 0
         while len(stream.queue) > keep:
             self._left(stream, len(stream.queue.pop()[0]))
-        if not stream.queue and stream.is_active:
-            self.scheduler.remove(stream)
+        if not keep:
+            self.scheduler.gave_up(stream)
 
 
 def _is_alike(limit: Limit, other: Limit | None) -> bool:

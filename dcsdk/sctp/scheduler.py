@@ -1,8 +1,16 @@
 """Which stream sends next: weighted fair queueing by octets (RFC 8831 6.4, RFC 8260 3.6).
 
-Every stream has a virtual time that advances by ``octets / weight`` when it sends; the stream with
-the least virtual time is next. A stream that was idle starts at the virtual time of the stream now
-served, so it neither waits nor gets a credit for its silence.
+Streams send in turns. A turn is a message, or with interleaving at most :data:`QUANTUM` octets of
+it. Every stream has a virtual time that advances by ``octets / weight`` when it sends; the stream
+whose turn would end first in virtual time is next. A stream that was idle starts at the least
+virtual time of those that wait, so it gets no credit for its silence. Streams that wait are served
+in proportion to their weights, give or take a turn of each.
+
+With interleaving a stream that begins to send even interrupts the turn under way if its own ends
+first. So a file never starves real-time text: on a stream of weight ``w`` that was idle, a message
+of less than ``QUANTUM * w / v`` octets goes into the next packet, before the rest of any number of
+files of weight ``v``; and so do the next ones while they are no more than that for each turn of the
+files.
 """
 
 from __future__ import annotations
@@ -12,6 +20,10 @@ from heapq import heappop, heappush, heapreplace
 
 DEFAULT_PRIORITY = 256
 MAX_PRIORITY = 65_535
+
+QUANTUM = 16_384
+"""Octets of a message after which another stream may go on: several packets, so that they are
+written together, and few enough to share a slow network finely."""
 
 NEVER = float("inf")
 
@@ -27,20 +39,26 @@ messages of equal kind can be written alike.
 
 LIMITED = 0x100
 
+NOTHING: deque[QueuedMessage] = deque(maxlen=0)
+"""The queue of every idle stream; one of its own would be most of what a stream takes."""
+
 
 class OutboundStream:
     """One outgoing stream and what waits on it.
 
     Attributes:
         stream_id: 0..65535.
-        queue: messages not wholly sent; of the first, ``offset`` bytes are.
+        queue: messages not wholly sent; of the first, ``offset`` bytes are. :data:`NOTHING` unless
+            ``is_active``.
         offset: bytes of ``queue[0]`` that were sent.
         fragment: number of the next fragment of ``queue[0]`` (FSN).
         next_sequence: SSN, or MID of ordered messages.
         next_unordered: MID of unordered messages.
         queued_bytes: of ``queue`` that were not sent.
+        turn: octets left of its turn; negative when it sent more than that.
+        turn_end: virtual time at which its turn will be over.
         weight: the priority, 1..65535.
-        virtual_time: see the module.
+        virtual_time: see the module; as of the beginning of its turn.
         is_active: the scheduler has it.
         is_closing: a reset is asked for or under way; no new message is taken (RFC 6525 5.1.2).
         low_mark: ``SendBufferLow`` comes when ``queued_bytes`` falls to this; -1 for never.
@@ -57,18 +75,22 @@ class OutboundStream:
         "queue",
         "queued_bytes",
         "stream_id",
+        "turn",
+        "turn_end",
         "virtual_time",
         "weight",
     )
 
     def __init__(self, stream_id: int) -> None:
         self.stream_id = stream_id
-        self.queue: deque[QueuedMessage] = deque()
+        self.queue = NOTHING
         self.offset = 0
         self.fragment = 0
         self.next_sequence = 0
         self.next_unordered = 0
         self.queued_bytes = 0
+        self.turn = 0
+        self.turn_end = 0.0
         self.weight = DEFAULT_PRIORITY
         self.virtual_time = 0.0
         self.is_active = False
@@ -77,16 +99,33 @@ class OutboundStream:
 
 
 class Scheduler:
-    """Keeps the streams that have something to send in the order of their virtual time."""
+    """Keeps the streams that have something to send in the order in which their turns end.
 
-    __slots__ = ("_clock", "_heap", "_order", "_parked", "current")
+    Args:
+        is_interleaving: a message may stop for one of another stream.
 
-    def __init__(self) -> None:
+    Attributes:
+        current: whose turn it is, ``None`` when nothing waits.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_heap",
+        "_is_interleaving",
+        "_order",
+        "_parked",
+        "_turns_to_come",
+        "current",
+    )
+
+    def __init__(self, *, is_interleaving: bool) -> None:
+        self._is_interleaving = is_interleaving
         self.current: OutboundStream | None = None
-        self._heap: list[tuple[float, int, OutboundStream]] = []
+        self._heap: list[tuple[float, int, OutboundStream]] = []  # by the end of their turns
         self._parked: list[OutboundStream] = []
-        self._clock = 0.0
         self._order = 0
+        self._clock = 0.0  # the least virtual time of those that wait, as of the last round
+        self._turns_to_come = 0  # of this round
 
     def __bool__(self) -> bool:
         return self.current is not None
@@ -97,36 +136,51 @@ class Scheduler:
         return bool(self._heap)
 
     def activate(self, stream: OutboundStream) -> None:
-        """A stream has something to send."""
+        """A stream has something to send; it goes first if its turn ends first."""
         stream.is_active = True
-        stream.virtual_time = max(stream.virtual_time, self._clock)
-        if self.current is None:
-            self.current = stream
+        if stream.virtual_time < self._clock:
+            stream.virtual_time = self._clock
+        self._set_turn(stream)
+        current = self.current
+        if current is None:
+            self._serve(stream)
+        elif stream.turn_end < current.turn_end and (self._is_interleaving or not current.offset):
+            self._order += 1
+            heappush(self._heap, (current.turn_end, -self._order, current))  # before its equals
+            self._serve(stream)
         else:
             self._push(stream)
 
     def charge(self, octets: int) -> None:
-        """The current stream sent that much; choose who is next."""
+        """The current stream sent that much and has more; choose who is next when its turn ends."""
+        stream = self.current
+        if stream is not None:
+            stream.turn -= octets
+            if stream.turn <= 0:
+                self.end_turn()
+
+    def end_turn(self) -> None:
+        """Choose who is next."""
         stream = self.current
         if stream is None:
             return
-        stream.virtual_time += octets / stream.weight
-        self._clock = max(self._clock, stream.virtual_time - octets / stream.weight)
-        if self._heap and self._heap[0][0] < stream.virtual_time:
+        stream.virtual_time = stream.turn_end - stream.turn / stream.weight
+        self._set_turn(stream)
+        if self._heap and self._heap[0][0] <= stream.turn_end:
             self._order += 1
-            item = heapreplace(self._heap, (stream.virtual_time, self._order, stream))
-            self.current = item[2]
+            stream = heapreplace(self._heap, (stream.turn_end, self._order, stream))[2]
+        self._serve(stream)
 
     def retire(self, octets: int) -> None:
         """The current stream sent that much and has nothing more to send."""
         stream = self.current
         if stream is None:
             return
+        stream.virtual_time = stream.turn_end - (stream.turn - octets) / stream.weight
         stream.is_active = False
-        self._clock = max(self._clock, stream.virtual_time)
+        stream.queue = NOTHING
         if self._heap:
-            stream.virtual_time += octets / stream.weight
-            self.current = heappop(self._heap)[2]
+            self._serve(heappop(self._heap)[2])
         else:
             self.current = None
             self.unpark()
@@ -137,24 +191,53 @@ class Scheduler:
         if stream is None or not self._heap:
             return False
         self._parked.append(stream)
-        self.current = heappop(self._heap)[2]
+        self._serve(heappop(self._heap)[2])
         return True
 
     def unpark(self) -> None:
-        """Take back all streams that were left out."""
-        parked, self._parked = self._parked, []
-        for stream in parked:
-            self.activate(stream)
+        """Take back all streams that were left out; the current one keeps its turn."""
+        if not self._parked:
+            return
+        for stream in self._parked:
+            stream.virtual_time = max(stream.virtual_time, self._clock)
+            self._set_turn(stream)
+            self._push(stream)
+        self._parked = []
+        if self.current is None:
+            self._serve(heappop(self._heap)[2])
 
-    def remove(self, stream: OutboundStream) -> None:
-        """Take a stream out wherever it is (reset, abandoned)."""
-        if self.current is stream:
+    def gave_up(self, stream: OutboundStream) -> None:
+        """Messages of a stream are not sent after all: perhaps it has nothing more to send."""
+        if stream.queue:
+            if self.current is stream:
+                self.end_turn()
+        elif self.current is stream:
             self.retire(0)
         elif stream.is_active:
             stream.is_active = False
+            stream.queue = NOTHING
             self._heap = sorted(item for item in self._heap if item[2] is not stream)
             self._parked = [parked for parked in self._parked if parked is not stream]
 
+    def _serve(self, stream: OutboundStream) -> None:
+        """Let a stream begin its turn, or go on with it."""
+        self.current = stream
+        if not self._heap:
+            self._clock = stream.virtual_time
+        elif self._turns_to_come > 0:
+            self._turns_to_come -= 1
+        else:
+            # Once for as many turns as there are streams, so it costs each turn the same.
+            self._turns_to_come = len(self._heap)
+            waiting = min(item[2].virtual_time for item in self._heap)
+            self._clock = min(stream.virtual_time, waiting)
+
+    def _set_turn(self, stream: OutboundStream) -> None:
+        """Give a stream its next turn: the rest of the first message, or a quantum of it."""
+        rest = len(stream.queue[0][0]) - stream.offset
+        stream.turn = QUANTUM if rest > QUANTUM and self._is_interleaving else rest
+        stream.turn_end = stream.virtual_time + stream.turn / stream.weight
+
     def _push(self, stream: OutboundStream) -> None:
         self._order += 1
-        heappush(self._heap, (stream.virtual_time, self._order, stream))
+        heappush(self._heap, (stream.turn_end, self._order, stream))

@@ -178,10 +178,12 @@ class Sender:
         if max_retr is not None or max_time_ms is not None:
             limit = self._limit(max_retr, max_time_ms, now)
             kind = kind if limit is None else kind | LIMITED
-        stream.queue.append((data, ppid, kind, limit))
         stream.queued_bytes += size
         packetizer.queued_bytes += size
-        if not stream.is_active:
+        if stream.is_active:
+            stream.queue.append((data, ppid, kind, limit))
+        else:
+            stream.queue = deque(((data, ppid, kind, limit),))
             packetizer.scheduler.activate(stream)
 
     def _stream_for(self, stream_id: int, priority: int) -> OutboundStream:
