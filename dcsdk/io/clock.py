@@ -38,6 +38,11 @@ class LazyTimer:
             return
         self._arm(deadline)
 
+    def advance(self, deadline: float | None) -> None:
+        """Move the deadline earlier; one that is not earlier changes nothing."""
+        if deadline is not None and (self._deadline is None or deadline < self._deadline):
+            self.set(deadline)
+
     def cancel(self) -> None:
         """Forget the deadline and leave nothing in the loop."""
         self._deadline = None

@@ -164,7 +164,7 @@ class DtlsSctpDriver(DatagramReceiver):
                 # with the acknowledgement, by itself or by the flush right after it.
                 self._hand_over(events, now)
                 if self._is_quiet():
-                    self._timer.set(self._next_timer())
+                    self._timer.advance(self._sctp.next_timer())
                 else:
                     self.request_flush()
                 return
@@ -188,7 +188,12 @@ class DtlsSctpDriver(DatagramReceiver):
         self._transmit()
         if not self._dtls.is_established:
             self._is_settle_due = True  # it failed just now
-        if not is_answer or not self._is_quiet():
+        if (
+            not is_answer
+            or self._is_settle_due
+            or self.on_settled is not None
+            or self._sctp.total_queued_bytes
+        ):
             self.is_flush_due = True
             self._flush_handle = self._loop.call_soon(self._flush)
         self._timer.set(self._next_timer())
@@ -266,7 +271,7 @@ class DtlsSctpDriver(DatagramReceiver):
         if dtls.is_established and not path.is_blocked:
             packets = self._sctp.poll_packets()
             count, start = len(packets), 0
-            while start < count and dtls.is_established:
+            while start < count:
                 start = dtls.send(packets, start)
                 if (transmit := poll()) is not None:
                     send(*transmit)

@@ -127,9 +127,9 @@ class Outstanding:
         self.base_total = total
         self.in_flight -= size
         self._floor = ends[count - 1]
-        sent = self.times[count - 1]
-        if sent >= self.rack.newest_sent_s:
-            self.rack.arrived(sent, self._floor, now)
+        sent, rack = self.times[count - 1], self.rack
+        if sent >= rack.newest_sent_s:  # as Rack.arrived: no packet above this one arrived before
+            rack.newest_sent_s, rack.newest_tsn, rack.rtt_s = sent, self._floor, now - sent
         del ends[:count]
         del self.totals[:count]
         del self.times[:count]

@@ -28,6 +28,7 @@ from dcsdk.sctp.tsn import MASK, TsnRanges, unwrap
 _DATA = struct.Struct("!BBHLQ")
 _I_DATA = struct.Struct("!BBHLQL")
 _GAP = struct.Struct("!HH")
+_SACK = int(ChunkType.SACK)
 
 MAX_TSN_AHEAD = 65_535
 """A TSN further above the cumulative one cannot be reported in a SACK, so it is not taken."""
@@ -318,24 +319,27 @@ class Receiver:
 
     def sack(self, room: int) -> bytes:
         """Return a SACK chunk of at most ``room`` bytes, and count it as sent."""
-        self._synchronize()
-        room_left = self._window - self.buffered
-        self._advertised = self.window if room_left < self._max_message_size else room_left
+        streams = self.streams
+        advertised = self._window - streams.unread - streams.held - self._assembler.held
+        if advertised < self._max_message_size:
+            advertised = self.window
+        self._advertised = advertised
         self.is_sack_urgent = False
-        cumulative = self._cumulative & MASK
+        cumulative = (self._expected - 1) & MASK
         if not self._ranges.starts and not self._duplicates:
-            return SACK_HEADER.pack(ChunkType.SACK, 0, 16, cumulative, self._advertised, 0, 0)
+            return SACK_HEADER.pack(_SACK, 0, 16, cumulative, advertised, 0, 0)
+        self._synchronize()
         most = (room - 16) // 4
         gaps = list(self._ranges)[:most]
         duplicates = self._duplicates[: most - len(gaps)]
         self._duplicates.clear()
         parts = [
             SACK_HEADER.pack(
-                ChunkType.SACK,
+                _SACK,
                 0,
                 16 + 4 * (len(gaps) + len(duplicates)),
                 cumulative,
-                self._advertised,
+                advertised,
                 len(gaps),
                 len(duplicates),
             )
