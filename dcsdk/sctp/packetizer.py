@@ -303,7 +303,8 @@ class Packetizer:
             key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
             head = _DATA.pack(0, kind, header + size, tsn & MASK, key)
         outstanding = self._outstanding
-        outstanding.totals.append(self._total() + size)
+        totals = outstanding.totals
+        totals.append((totals[-1] if totals else outstanding.base_total) + size)
         outstanding.ends.append(tsn)
         outstanding.in_flight += size
         self.next_tsn = tsn + 1

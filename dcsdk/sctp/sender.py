@@ -242,7 +242,7 @@ class Sender:
         if self._is_forward_wanted:
             lead += self._forward_tsn(now)
         if self.packetizer.scheduler.current is not None and not outstanding.lost:
-            if not outstanding.ends:
+            if not outstanding.ends and now - self._last_sent_s >= self._round_trip.timeout_s:
                 self._decay_when_idle(now)
             self._last_sent_s = now
             window = min(
@@ -288,9 +288,8 @@ class Sender:
 
     def _decay_when_idle(self, now: float) -> None:
         """Halve the window for every time-out of silence (RFC 9260 7.2.1)."""
-        silence = now - self._last_sent_s
-        if self._last_sent_s and silence >= self._round_trip.timeout_s:
-            periods = int(silence / self._round_trip.timeout_s)
+        if self._last_sent_s:
+            periods = int((now - self._last_sent_s) / self._round_trip.timeout_s)
             for _ in range(min(periods, MAX_IDLE_PERIODS)):
                 self.congestion.on_idle()
 
@@ -334,7 +333,9 @@ class Sender:
                     rtt_s=self._round_trip.smoothed_s,
                     is_limited=self._is_limited,
                 )
-        if is_advanced:
+        if is_advanced and (
+            self._episode.is_active or self.packetizer.limits or self._abandonment.ranges.starts
+        ):
             self._advance(number)
         if not outstanding.ends:
             self._timer_s = self._reorder_timer_s = None
@@ -382,8 +383,7 @@ class Sender:
 
     def _advance(self, cumulative: int) -> None:
         """The peer's cumulative TSN moved."""
-        if self._episode.is_active:
-            self._episode.acknowledged(cumulative)
+        self._episode.acknowledged(cumulative)
         limits = self.packetizer.limits
         while limits and (oldest := next(iter(limits))) <= cumulative:
             del limits[oldest]
