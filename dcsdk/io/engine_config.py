@@ -17,6 +17,7 @@ MAX_MESSAGE_BYTES = 256 << 20
 """Largest message, either way, whatever the peer takes: it is held in memory whole."""
 
 _DEAD_AFTER_RETRIES = 5
+_MOST_MADE = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,9 @@ class EngineConfig:
     is_raw_openssl: bool = False
     keylog: Callable[[bytes], None] | None = None
     capture: Capture | None = None
+    _made: dict[tuple[int, int, int, int], SctpConfig] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot work.
@@ -113,7 +117,7 @@ class EngineConfig:
         max_message_size: int,
         remote_max_message_size: int,
     ) -> SctpConfig:
-        """Make the SCTP settings of one association.
+        """Return the SCTP settings of one association; those that agree in all share them.
 
         Args:
             local_port: our ``a=sctp-port``.
@@ -124,6 +128,21 @@ class EngineConfig:
         Raises:
             ConfigError: ``max_message_size`` is more than we hold.
         """
+        key = local_port, remote_port, max_message_size, remote_max_message_size
+        settings = self._made.get(key)
+        if settings is None:
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            settings = self._made[key] = self._sctp_for(*key)
+        return settings
+
+    def _sctp_for(
+        self,
+        local_port: int,
+        remote_port: int,
+        max_message_size: int,
+        remote_max_message_size: int,
+    ) -> SctpConfig:
         if max_message_size > MAX_MESSAGE_BYTES:
             raise ConfigError(f"a max-message-size above {MAX_MESSAGE_BYTES} cannot be held")
         # Room for the largest message with the headers that count against the window.

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 from dcsdk.errors import ConfigError, TransportError
@@ -36,6 +37,7 @@ _UDP_SEGMENT, _UDP_GRO = 103, 104
 _GSO_REFUSED = {errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
 _MAX_DATAGRAM = 65_536
 _CONTROL_BYTES = 64
+_KNOWN_HOSTS = 256  # hosts whose text need not be parsed again
 _HAS_OFFLOAD = sys.platform == "linux"
 
 Source = tuple[Any, ...]
@@ -345,6 +347,7 @@ def bound_socket(host: str, port: int = 0, *, is_shared: bool = False) -> socket
     return sock
 
 
+@lru_cache(maxsize=_KNOWN_HOSTS)
 def family_of(host: str) -> socket.AddressFamily:
     """Return the address family of an IP address.
 
@@ -360,7 +363,12 @@ def family_of(host: str) -> socket.AddressFamily:
 
 def canonical(address: Any) -> Address:
     """Return an address so that two texts of one address compare equal."""
-    return str(ipaddress.ip_address(address[0].partition("%")[0])), address[1]
+    return _canonical_host(address[0]), address[1]
+
+
+@lru_cache(maxsize=_KNOWN_HOSTS)
+def _canonical_host(host: str) -> str:
+    return str(ipaddress.ip_address(host.partition("%")[0]))
 
 
 def _gro_size(ancillary: list[tuple[int, int, bytes]]) -> int:

@@ -30,8 +30,6 @@ MAX_REPORTED_CHUNK = 128
 MAX_PEER_ERRORS = 8
 """Causes of one ERROR chunk that become events."""
 
-Handler = Callable[[int, bytes, float], None]
-
 
 class ControlChunks:
     """Hands control chunks to the part that understands them.
@@ -47,7 +45,6 @@ class ControlChunks:
 
     __slots__ = (
         "_association",
-        "_handlers",
         "_heartbeat",
         "_lifecycle",
         "abilities",
@@ -60,26 +57,6 @@ class ControlChunks:
         self._lifecycle = lifecycle
         self._heartbeat = heartbeat
         self.abilities = PeerAbilities()
-        self._handlers: dict[int, Handler] = {
-            ChunkType.DATA: self._misplaced_data,
-            ChunkType.SACK: self._ignore,
-            ChunkType.I_DATA: self._misplaced_data,
-            ChunkType.INIT: self._init_with_tag,
-            ChunkType.INIT_ACK: self._init_ack,
-            ChunkType.HEARTBEAT: self._heartbeat_request,
-            ChunkType.HEARTBEAT_ACK: self._heartbeat_ack,
-            ChunkType.ABORT: self._abort,
-            ChunkType.SHUTDOWN: self._shutdown,
-            ChunkType.SHUTDOWN_ACK: self._shutdown_ack,
-            ChunkType.ERROR: self._error,
-            ChunkType.COOKIE_ECHO: self._cookie_echo,
-            ChunkType.COOKIE_ACK: self._cookie_ack,
-            ChunkType.SHUTDOWN_COMPLETE: self._shutdown_complete,
-            ChunkType.RE_CONFIG: self._re_config,
-            ChunkType.PAD: self._ignore,
-            ChunkType.FORWARD_TSN: self._forward_tsn,
-            ChunkType.I_FORWARD_TSN: self._i_forward_tsn,
-        }
 
     @property
     def is_reset_supported(self) -> bool:
@@ -100,7 +77,7 @@ class ControlChunks:
         stop = position + size
         if size < 4 or stop > end:
             raise ParseError(f"chunk of {size} bytes does not fit", source="RFC 9260 3.2")
-        handler = self._handlers.get(kind)
+        handler = _HANDLERS.get(kind)
         if handler is None:
             if kind & 0x40:
                 chunk = packet[position : min(stop, position + MAX_REPORTED_CHUNK)]
@@ -111,7 +88,7 @@ class ControlChunks:
             raise ParseError("INIT ACK or SHUTDOWN COMPLETE is not alone", source="RFC 9260 6.10")
         if kind == ChunkType.COOKIE_ECHO and position != COMMON_HEADER_SIZE:
             raise ParseError("COOKIE ECHO is not the first chunk", source="RFC 9260 5.1")
-        handler(flags, packet[position + 4 : stop], now)
+        handler(self, flags, packet[position + 4 : stop], now)
         self._association.state_changed(now)
         return end if self._lifecycle.is_ended else (stop + 3) & ~3
 
@@ -226,3 +203,25 @@ class ControlChunks:
         if not self.abilities.is_partial_reliability or not receiver.is_interleaving:
             raise PeerViolation("I-FORWARD-TSN was not negotiated", source="RFC 8260 2.3.1")
         receiver.i_forward_tsn(decode_i_forward_tsn(value))
+
+
+_HANDLERS: dict[int, Callable[[ControlChunks, int, bytes, float], None]] = {
+    ChunkType.DATA: ControlChunks._misplaced_data,
+    ChunkType.SACK: ControlChunks._ignore,
+    ChunkType.I_DATA: ControlChunks._misplaced_data,
+    ChunkType.INIT: ControlChunks._init_with_tag,
+    ChunkType.INIT_ACK: ControlChunks._init_ack,
+    ChunkType.HEARTBEAT: ControlChunks._heartbeat_request,
+    ChunkType.HEARTBEAT_ACK: ControlChunks._heartbeat_ack,
+    ChunkType.ABORT: ControlChunks._abort,
+    ChunkType.SHUTDOWN: ControlChunks._shutdown,
+    ChunkType.SHUTDOWN_ACK: ControlChunks._shutdown_ack,
+    ChunkType.ERROR: ControlChunks._error,
+    ChunkType.COOKIE_ECHO: ControlChunks._cookie_echo,
+    ChunkType.COOKIE_ACK: ControlChunks._cookie_ack,
+    ChunkType.SHUTDOWN_COMPLETE: ControlChunks._shutdown_complete,
+    ChunkType.RE_CONFIG: ControlChunks._re_config,
+    ChunkType.PAD: ControlChunks._ignore,
+    ChunkType.FORWARD_TSN: ControlChunks._forward_tsn,
+    ChunkType.I_FORWARD_TSN: ControlChunks._i_forward_tsn,
+}

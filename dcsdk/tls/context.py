@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Callable
 from typing import Protocol
 
-from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 
 from dcsdk.tls.certificate import Certificate
@@ -91,6 +90,4 @@ def _verify(
         return False
     if error not in (_X509_V_OK, _X509_V_ERR_CERT_NOT_YET_VALID):
         return True  # "self-signed" and its like; the decision comes with the next error
-    return association.check_peer(
-        certificate.to_cryptography().public_bytes(serialization.Encoding.DER)
-    )
+    return association.check_peer(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))

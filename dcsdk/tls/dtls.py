@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
-from cryptography.hazmat.primitives import serialization
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from dcsdk.errors import (
     FingerprintMismatch,
@@ -308,8 +307,8 @@ class DtlsAssociation:
             return
         self._drain()
         self._set_deadline(now)
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        der = certificate and certificate.public_bytes(serialization.Encoding.DER)
+        certificate = connection.get_peer_certificate()
+        der = certificate and crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         if not der or not self.check_peer(der):
             self._end(_mismatch())
             return

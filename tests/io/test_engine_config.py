@@ -94,3 +94,11 @@ def test_numbers_that_cannot_work_are_refused_by_name(wrong: dict[str, Any]) -> 
     (name,) = wrong
     with pytest.raises(ConfigError, match=name):
         EngineConfig(**wrong)
+
+
+def test_associations_that_agree_in_all_share_their_settings() -> None:
+    config = EngineConfig()
+    assert settings(config) is settings(config)
+    for size in range(1000, 1300):  # more than are remembered
+        assert settings(config, remote=size).remote_max_message_size == size
+    assert settings(config) == settings(EngineConfig())
