@@ -59,7 +59,7 @@ class SipNode:
         self._flows: dict[tuple[str, str, int], Flow] = {}
         self._connecting = asyncio.Lock()
         self._addresses: set[tuple[str, Address]] = set()
-        self._outside: set[Address] = set()
+        self._outside: set[tuple[Address, Address]] = set()
         self.endpoint = SipEndpoint(
             on_request=on_request,
             timers=timers,
@@ -111,7 +111,7 @@ class SipNode:
             flow = self._flows.get(key)
             if flow is None or flow.is_closed:
                 flow = await self.endpoint.connect(transport, key[1], key[2])
-                self._bus.name_address(flow.local, self.name)
+                self._bus.name_connection(flow.local, self.name, flow.remote)
                 while len(self._flows) >= MAX_NEXT_HOPS:
                     self._flows.pop(next(iter(self._flows))).close()
                 self._flows[key] = flow
@@ -140,6 +140,9 @@ class SipNode:
     def _flow_closed(self, flow: Flow, exc: Exception | None) -> None:
         for key in [key for key, known in self._flows.items() if known == flow]:
             del self._flows[key]
+        if (flow.remote, flow.local) in self._outside:
+            self._outside.remove((flow.remote, flow.local))
+            self._bus.forget_connection(flow.remote, flow.local)
         if self._on_flow_closed is not None:
             self._on_flow_closed(flow)
 
@@ -150,21 +153,23 @@ class SipNode:
         if direction == "out":
             self._bus.publish(
                 source=self.name,
-                destination=self._bus.name_of(flow.remote),
+                destination=self._bus.name_of(flow.remote, flow.local),
                 protocol="SIP",
                 summary=summarise(data),
                 data=data,
             )
             return
-        if not self._bus.has_name(flow.remote):
+        connection = flow.remote, flow.local
+        if not self._bus.has_name(*connection):
             user = None if data.startswith(b"SIP/2.0") else _FROM_USER.search(data)
             if user is not None and len(self._outside) < MAX_OUTSIDE:
-                self._bus.name_address(flow.remote, user[1].decode(errors="replace"))
-                self._outside.add(flow.remote)
-        elif flow.remote not in self._outside:
+                name = user[1].decode(errors="replace")
+                self._bus.name_connection(flow.remote, name, flow.local)
+                self._outside.add(connection)
+        elif connection not in self._outside:
             return
         self._bus.publish(
-            source=self._bus.name_of(flow.remote),
+            source=self._bus.name_of(*connection),
             destination=self.name,
             protocol="SIP",
             summary=summarise(data),

@@ -62,7 +62,7 @@ class TraceBus:
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._events: deque[TraceEvent] = deque(maxlen=capacity)
         self._subscribers: list[Subscriber] = []
-        self._names: dict[Address, str] = {}
+        self._names: dict[tuple[Address, Address | None], str] = {}
 
     def __iter__(self) -> Iterator[TraceEvent]:
         return iter(tuple(self._events))
@@ -76,20 +76,38 @@ class TraceBus:
         return tuple(self._events)
 
     def name_address(self, address: Address, name: str) -> None:
-        """Say who has an address, so that events carry names instead of ports."""
-        self._names.pop(address, None)
+        """Say who listens at an address, so that events carry names instead of ports."""
+        self._name((address, None), name)
+
+    def name_connection(self, address: Address, name: str, peer: Address) -> None:
+        """Say who opened a connection: one port may serve several, each to another peer.
+
+        Args:
+            address: of the one who opened it.
+            name: of that one.
+            peer: the other end.
+        """
+        self._name((address, peer), name)
+
+    def forget_connection(self, address: Address, peer: Address) -> None:
+        """A connection is over; the next one with its ports may be another's."""
+        self._names.pop((address, peer), None)
+
+    def _name(self, key: tuple[Address, Address | None], name: str) -> None:
+        self._names.pop(key, None)
         while len(self._names) >= MAX_NAMES:
             del self._names[next(iter(self._names))]
-        self._names[address] = name
+        self._names[key] = name
 
-    def has_name(self, address: Address) -> bool:
-        """Whether somebody said who has this address."""
-        return address in self._names
+    def has_name(self, address: Address, peer: Address | None = None) -> bool:
+        """Whether somebody said who listens here, or who opened the connection to ``peer``."""
+        return (address, None) in self._names or (address, peer) in self._names
 
-    def name_of(self, address: Address) -> str:
-        """Return who has an address; the address as text when nobody said so."""
+    def name_of(self, address: Address, peer: Address | None = None) -> str:
+        """Return who opened a connection, or who listens; as text when nobody said so."""
+        name = self._names.get((address, peer)) or self._names.get((address, None))
         host, port = address
-        return self._names.get(address) or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        return name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
     def publish(
         self, *, source: str, destination: str, protocol: str, summary: str, data: bytes = b""

@@ -10,6 +10,7 @@ from dcsdk.emulator.sip_node import SipNode
 from dcsdk.emulator.trace import TraceBus
 from dcsdk.errors import PeerUnreachable, RemoteProtocolError
 from dcsdk.io.sip_endpoint import SipEndpoint
+from dcsdk.io.sip_flow import Flow
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.message import Request, Response
@@ -386,4 +387,21 @@ async def test_keep_alives_and_messages_without_a_name_are_traced_as_they_are() 
         assert event.source == f"127.0.0.1:{flow.local[1]}"
         assert event.summary == "200 OK"
         assert len(bus) >= 1
+    await node.aclose()
+
+
+async def test_a_ue_is_shown_by_its_name_though_an_element_connects_from_the_same_port() -> None:
+    arrived: asyncio.Queue[object] = asyncio.Queue()
+    closed: asyncio.Queue[Flow] = asyncio.Queue()
+    bus = TraceBus()
+    node = SipNode("node", bus, on_request=arrived.put, on_flow_closed=closed.put_nowait)
+    address = await node.listen("tcp", "127.0.0.1")
+    async with SipEndpoint(on_request=arrived.put) as ue:
+        flow = await ue.connect("tcp", *address)
+        bus.name_connection(flow.local, "IMS-AS", ("127.0.0.1", 1))
+        flow.send(b"OPTIONS sip:x SIP/2.0\r\nFrom: <sip:alice@b>\r\nContent-Length: 0\r\n\r\n")
+        event = await bus.wait_for(lambda event: event.destination == "node")
+        assert event.source == "alice"
+    await closed.get()
+    assert not bus.has_name(flow.local, address), "the port may be another UE's next"
     await node.aclose()

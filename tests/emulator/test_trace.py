@@ -69,6 +69,18 @@ def test_addresses_get_names_and_unknown_ones_stay_addresses(
     assert bus.name_of(("::1", 7)) == "[::1]:7"
 
 
+def test_connections_from_one_port_to_different_peers_have_names_of_their_own() -> None:
+    port, pcscf, scscf = (("127.0.0.1", number) for number in (40_000, 5061, 5080))
+    bus = TraceBus()
+    bus.name_address(pcscf, "P-CSCF")
+    bus.name_connection(port, "alice", pcscf)
+    bus.name_connection(port, "IMS-AS", scscf)
+    assert [bus.name_of(port, peer) for peer in (pcscf, scscf)] == ["alice", "IMS-AS"]
+    assert bus.name_of(pcscf, port) == "P-CSCF"
+    bus.forget_connection(port, pcscf)
+    assert not bus.has_name(port, pcscf) and bus.has_name(port, scscf)
+
+
 async def test_waiting_finds_events_kept_and_events_to_come() -> None:
     bus = TraceBus()
     kept = publish(bus, "kept")
