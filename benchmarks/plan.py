@@ -316,7 +316,7 @@ FIGURES = (
     ),
     Figure(
         name="growth_channels_memory",
-        title="memory of a channel, the second 500 beside the first",
+        title="memory of a channel: the last 375 of 1000 beside the 375 before",
         unit="of 1",
         metric="channels_memory",
         ours=GROWTH,
@@ -344,7 +344,7 @@ FIGURES = (
     ),
     Figure(
         name="growth_associations_memory",
-        title="memory of an association, the second 500 beside the first",
+        title="memory of an association: the last 375 of 1000 beside the 375 before",
         unit="of 1",
         metric="associations_memory",
         ours=GROWTH,

@@ -179,45 +179,67 @@ class Runner:
 
     async def _growth(self, variant: Variant, metrics: set[str]) -> None:
         """One, then many: channels on an association, associations in a process."""
-        many, few, seconds = self._effort.many, self._effort.many // 2, self._effort.seconds
-        if metrics & {"channels_throughput", "channels_memory"}:
-            async with self._open(variant) as pair:
-                await self._set_up(pair, 1, keep=True)
-                one = await pair.transfer(GROWTH_BYTES, seconds, every=True)
-                first = await pair.both("channels", count=few)
-                rest = await pair.both("channels", count=many)
-                all_of_them = await pair.transfer(GROWTH_BYTES, seconds, every=True)
-                self._keep(
-                    variant, "channels_throughput", all_of_them["bytes_per_s"] / one["bytes_per_s"]
-                )
-                before, after = (sum(end["kb"] for end in both) for both in (first, rest))
-                self._keep(variant, "channels_kb", after / 2 / (many - few))
-                self._keep_growth(
-                    variant, "channels_memory", before / (few - 1), after / (many - few)
-                )
+        if "channels_throughput" in metrics:
+            await self._channel_growth(variant)
+        if "channels_memory" in metrics:
+            await self._channel_memory(variant)
         if metrics & {"associations_throughput", "associations_spread", "associations_memory"}:
-            async with self._open(variant) as pair:
-                await self._set_up(pair, 1, keep=True)
-                one = await pair.transfer(GROWTH_BYTES, seconds, session=0)
-                levels = [await self._resident(pair)]
-                for count in (few - 1, many - few):
-                    await self._set_up(pair, count, keep=True)
-                    levels.append(await self._resident(pair))
-                busy = await pair.transfer(GROWTH_BYTES, seconds, session=0)
-                spread = await pair.transfer(GROWTH_BYTES, seconds, every=True)
-                for name, found in (("throughput", busy), ("spread", spread)):
-                    ratio = found["bytes_per_s"] / one["bytes_per_s"]
-                    self._keep(variant, f"associations_{name}", ratio)
-                before = (levels[1] - levels[0]) / (few - 1)
-                after = (levels[2] - levels[1]) / (many - few)
-                self._keep(variant, "associations_kb", after)
-                self._keep_growth(variant, "associations_memory", before, after)
+            await self._association_growth(variant)
 
-    def _keep_growth(self, variant: Variant, metric: str, before: float, after: float) -> None:
+    async def _channel_growth(self, variant: Variant) -> None:
+        many, seconds = self._effort.many, self._effort.seconds
+        async with self._open(variant) as pair:
+            await self._set_up(pair, 1, keep=True)
+            one = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+            await pair.both("channels", count=many)
+            spread = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+            ratio = spread["bytes_per_s"] / one["bytes_per_s"]
+            self._keep(variant, "channels_throughput", ratio)
+
+    async def _channel_memory(self, variant: Variant) -> None:
+        async with self._open(variant) as pair:
+            await self._set_up(pair, 1, keep=True)  # what was sent leaves free memory behind
+            levels = []
+            for count in self._marks():
+                await pair.both("channels", count=count)
+                levels.append(await self._resident(pair))
+            self._keep_growth(variant, "channels", levels)
+
+    async def _association_growth(self, variant: Variant) -> None:
+        seconds = self._effort.seconds
+        async with self._open(variant) as pair:
+            await self._set_up(pair, 1, keep=True)
+            one = await pair.transfer(GROWTH_BYTES, seconds, session=0)
+            levels, there = [], 1
+            for count in self._marks():
+                await self._set_up(pair, count - there, keep=True)
+                levels.append(await self._resident(pair))
+                there = count
+            busy = await pair.transfer(GROWTH_BYTES, seconds, session=0)
+            spread = await pair.transfer(GROWTH_BYTES, seconds, every=True)
+            for name, found in (("throughput", busy), ("spread", spread)):
+                ratio = found["bytes_per_s"] / one["bytes_per_s"]
+                self._keep(variant, f"associations_{name}", ratio)
+            self._keep_growth(variant, "associations", levels)
+
+    def _marks(self) -> tuple[int, int, int]:
+        """Return at how many of them the memory is measured: two equal steps up to all of them.
+
+        The first quarter counts for neither step: it fills memory that was free in the process.
+        """
+        many = self._effort.many
+        step = many * 3 // 8
+        return many - 2 * step, many - step, many
+
+    def _keep_growth(self, variant: Variant, what: str, levels: list[float]) -> None:
+        """Keep the memory of one, and how the second step compares with the first."""
+        _, more, many = self._marks()
+        before, after = levels[1] - levels[0], levels[2] - levels[1]
+        self._keep(variant, f"{what}_kb", after / (many - more))
         if before <= 0:
-            self._miss(variant, {metric}, "too few of them to see their memory")
+            self._miss(variant, {f"{what}_memory"}, "too few of them to see their memory")
             return
-        self._keep(variant, metric, after / before)
+        self._keep(variant, f"{what}_memory", after / before)
 
     async def _memory(self, variant: Variant, metrics: set[str]) -> None:
         """Memory and idleness of many open associations."""

@@ -139,10 +139,9 @@ class Worker:
     async def channels(self, order: dict[str, Any]) -> dict[str, Any]:
         """Have so many channels on the last session (dcsdk only)."""
         session: Any = self._sessions[-1]
-        before = resident_kb()
         for index in range(len(session.channels), order["count"]):
             session.add_channel(index)
-        return {"kb": resident_kb() - before}
+        return {}
 
     async def send_all(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send over all channels of all sessions in turn (dcsdk only)."""
