@@ -245,7 +245,11 @@ class Runner:
         """Memory and idleness of many open associations."""
         effort, is_ours = self._effort, variant.engine == "dcsdk"
         count = effort.idle if is_ours else effort.idle_peers
-        seconds = effort.idle_s if is_ours else effort.idle_peers_s
+        settle_s, idle_s = (
+            (effort.settle_s, effort.idle_s)
+            if is_ours
+            else (effort.settle_peers_s, effort.idle_peers_s)
+        )
         first = max(5, count // 4)
         async with self._open(variant) as pair:
             self.versions.setdefault(variant.name, pair.version)
@@ -256,8 +260,8 @@ class Runner:
             after = await self._resident(pair)
             self._keep(variant, "memory_kb", (after - before) / (count - first))
             if "idle_percent" in metrics:
-                await asyncio.sleep(1.0)
-                shares = await pair.both("idle", seconds=seconds)
+                await asyncio.sleep(settle_s)
+                shares = await pair.both("idle", seconds=idle_s)
                 share = sum(end["share"] for end in shares) / 2 * 200 / count
                 self._keep(variant, "idle_percent", share * 100)
 
