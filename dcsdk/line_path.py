@@ -11,6 +11,7 @@ from dcsdk.sdp.media import MediaDescription
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from dcsdk.ice.sdp import IceDescription
     from dcsdk.io.capture import Capture
     from dcsdk.io.ice import IcePath
     from dcsdk.sdp.attributes import Attribute
@@ -74,6 +75,28 @@ class LinePath:
         """ICE decides where datagrams go."""
         return self._ice is not None and not self._is_plain
 
+    @property
+    def is_controlling(self) -> bool:
+        """ICE runs, and our side nominates the pair; a restart keeps the roles (RFC 8445 6.1.1)."""
+        return self._ice is not None and not self._is_plain and self._ice.is_controlling
+
+    def keeps_ice(self, media: MediaDescription, session: SessionDescription) -> bool:
+        """Tell whether the peer's description goes on with the ICE session in force.
+
+        It does not when it restarts ICE (RFC 8839 4.4.3) or leaves it, and when no ICE runs here.
+
+        Args:
+            media: the peer's media description.
+            session: the description it stands in.
+
+        Raises:
+            RemoteProtocolError: an ICE attribute is malformed.
+        """
+        if self._ice is None or self._is_plain:
+            return False
+        remote, known = self._ice_in(media, session), self._ice.remote_description
+        return remote is not None and (known is None or not remote.is_restart_of(known))
+
     def sibling(self) -> LinePath:
         """Make a plain path on the same address, for another remote end.
 
@@ -117,7 +140,8 @@ class LinePath:
             media: the peer's media description.
             session: the description it stands in.
             address: the peer's default address.
-            is_offerer: our side made the first offer; it controls ICE (RFC 8445 6.1.1).
+            is_offerer: our side made the first offer; it controls ICE (RFC 8445 6.1.1). On a path
+                for an ICE restart: it controlled the path before.
 
         Raises:
             RemoteProtocolError: an ICE attribute is malformed.
@@ -125,6 +149,19 @@ class LinePath:
         ice = self._ice
         if ice is None or self._is_plain:
             return
+        remote = self._ice_in(media, session)
+        if remote is None:
+            self._is_plain = True
+            ice.use_without_ice(address)
+            return
+        is_first = ice.remote_description is None
+        if ice.set_remote_description(remote) or is_first:
+            ice.start(is_controlling=remote.is_lite or (is_offerer and not self._is_lite))
+
+    def _ice_in(
+        self, media: MediaDescription, session: SessionDescription
+    ) -> IceDescription | None:
+        """Read what the peer says of ICE; ``None`` when ICE is not to run with it."""
         from dcsdk.ice.sdp import IceDescription
 
         try:
@@ -132,12 +169,8 @@ class LinePath:
         except ParseError as exc:
             raise RemoteProtocolError(str(exc), source=exc.source) from exc
         if remote is None or remote.is_mismatch or (remote.is_lite and self._is_lite):
-            self._is_plain = True
-            ice.use_without_ice(address)
-            return
-        is_first = ice.remote_description is None
-        if ice.set_remote_description(remote) or is_first:
-            ice.start(is_controlling=remote.is_lite or (is_offerer and not self._is_lite))
+            return None
+        return remote
 
     def close(self) -> None:
         """Close the path. Closing twice is no error."""

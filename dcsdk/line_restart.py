@@ -62,12 +62,15 @@ def restart_reason(
     return None
 
 
-def check_restartable(path: LinePath, *, is_able: bool) -> None:
+def check_restartable(*, is_able: bool, keeps_ice: bool) -> None:
     """Refuse a new association where it cannot be had.
 
+    With ICE, old and new packets are told apart by candidates of which one side at least has a set
+    that is new, and a side has one only by an ICE restart that the offer begins.
+
     Args:
-        path: of the association in force.
         is_able: the engine can move SCTP.
+        keeps_ice: ICE chose the path, and the offer restarts no ICE.
 
     Raises:
         NegotiationError: old and new packets could not be told apart, or SCTP cannot be moved.
@@ -77,26 +80,41 @@ def check_restartable(path: LinePath, *, is_able: bool) -> None:
             "the peer wants a new DTLS association, which the engine cannot move to",
             source="RFC 8842 3.1",
         )
-    if path.runs_ice:
+    if keeps_ice:
         raise NegotiationError(
-            "the peer wants a new DTLS association on a path that ICE chose", source="RFC 8842 6"
+            "the peer wants a new DTLS association on a path that ICE chose, and the offer does "
+            "not restart ICE",
+            source="RFC 8842 6",
         )
 
 
 def agreement_after_answer(
-    old: Agreement, intent: MediaIntent, line: DataChannelLine, role: DtlsRole
+    old: Agreement | None,
+    intent: MediaIntent,
+    remote: DataChannelLine | None,
+    line: DataChannelLine,
+    role: DtlsRole,
 ) -> Agreement:
     """Return what an answer with a new tls-id leads to: ours stays, the pair names it.
+
+    Our offer asked for nothing new, so the peer must have moved to another port (E13).
 
     Args:
         old: of the association in force.
         intent: what our side wants of the line.
+        remote: what the peer's last description said.
         line: what the answer says.
         role: our role.
 
     Raises:
+        NegotiationError: the peer's address is still the old one.
         FingerprintMismatch: the pinned fingerprint is not among those of the answer.
     """
+    if old is None or remote is None or line.address == remote.address:
+        raise NegotiationError(
+            "the answer wants a new DTLS association on the address of the old one",
+            source="RFC 8842 3.1",
+        )
     pinned = intent.pinned_fingerprint
     if pinned is not None and pinned not in line.all_fingerprints:
         raise FingerprintMismatch("signalling brought another fingerprint than the pinned one")

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dcsdk.channel import ChannelState, DataChannel
-from dcsdk.errors import LocalProtocolError, NegotiationError, UnsupportedByPeer
+from dcsdk.errors import LocalProtocolError, UnsupportedByPeer
 from dcsdk.interfaces import (
     Address,
     Agreement,
@@ -194,7 +194,7 @@ class MediaLine:
     @property
     def session_attributes(self) -> Attributes:
         """What the line adds before the first media line."""
-        return () if self._is_closed else self._path.session_attributes
+        return () if self._is_closed else self._described[1].session_attributes
 
     @property
     def is_agreed(self) -> bool:
@@ -216,6 +216,14 @@ class MediaLine:
         """The line is refused, removed or lost; its port is 0 from now on."""
         return self._is_closed
 
+    @property
+    def _described(self) -> tuple[Attributes, LinePath]:
+        """Our attributes, and the path that they and ours of ICE are about."""
+        restart = self._restart
+        if restart is None:
+            return self._attributes, self._path
+        return restart.attributes, restart.path
+
     def describe(self, setup: Setup, dcmaps: Iterable[Dcmap] | None = None) -> MediaDescription:
         """Write the line.
 
@@ -223,12 +231,7 @@ class MediaLine:
             setup: ``actpass`` in offers, the role in force in answers (RFC 8842 5.2, 5.5).
             dcmaps: the channels, by default those agreed.
         """
-        restart = self._restart
-        ours, path = (
-            (self._attributes, self._path)
-            if restart is None
-            else (restart.attributes, restart.path)
-        )
+        ours, path = self._described
         attributes = [(name, setup.value if name == "setup" else value) for name, value in ours]
         attributes += path.attributes
         attributes += self._intent.attributes
@@ -285,7 +288,7 @@ class MediaLine:
         if self._pending is not None:
             self._agreement = await self._pending.agree(offered, answer, session)
             self._pending = None
-        elif self._wants_restart(agreed.line, agreed.dtls_role):
+        elif self._wants_restart(agreed.line, agreed.dtls_role, keeps_ice=self._path.runs_ice):
             self._restart_by_answer(agreed.line, agreed.dtls_role)
         if self._restart is None:
             self.remote = agreed.line
@@ -333,7 +336,8 @@ class MediaLine:
         else:
             in_force = Setup.ACTIVE if self._agreement_role == "client" else Setup.PASSIVE
             setup = decide_setup(line.setup, in_force=in_force)
-            if self._wants_restart(line, dtls_role(line.setup, setup, is_offerer=False)):
+            role = dtls_role(line.setup, setup, is_offerer=False)
+            if self._wants_restart(line, role, keeps_ice=self._path.keeps_ice(offer, session)):
                 await self._restart_by_offer(offer, session, line, accepted)
         if self._restart is None:
             self.remote = line
@@ -350,7 +354,7 @@ class MediaLine:
     def _agreement_role(self) -> DtlsRole | None:
         return None if self._agreement is None else self._agreement.parameters.dtls_role
 
-    def _wants_restart(self, line: DataChannelLine, role: DtlsRole) -> bool:
+    def _wants_restart(self, line: DataChannelLine, role: DtlsRole, *, keeps_ice: bool) -> bool:
         """Tell whether the peer wants a new DTLS association, and drop one not begun yet.
 
         Raises:
@@ -363,7 +367,8 @@ class MediaLine:
         reason = restart_reason(old, self._agreement_role, line, role)
         if reason is None:
             return False
-        check_restartable(self._path, is_able=self._services.engine.flags.restart)
+        is_able = self._services.engine.flags.restart
+        check_restartable(is_able=is_able, keeps_ice=keeps_ice)
         logger.info("line=%s:%d new DTLS association: %s", *self.address, reason)
         return True
 
@@ -374,15 +379,17 @@ class MediaLine:
         line: DataChannelLine,
         accepted: Sequence[Dcmap],
     ) -> None:
-        """Answer with a new port and tls-id, so that old and new packets can be told apart."""
+        """Answer with a new port and tls-id, so that old and new packets can be told apart.
+
+        With ICE that is a new session, whose checks begin here (RFC 8842 6).
+        """
         path = await self._bind(self._services)
         try:
-            attributes, agreement = await self._backend.answer(
-                offer,
-                session,
-                dataclasses.replace(self._intent, dcmaps=tuple(accepted)),
-                dataclasses.replace(self._context, local_address=path.address),
-            )
+            intent = dataclasses.replace(self._intent, dcmaps=tuple(accepted))
+            context = dataclasses.replace(self._context, local_address=path.address)
+            attributes, agreement = await self._backend.answer(offer, session, intent, context)
+            is_controlling = self._path.is_controlling
+            path.take_description(offer, session, line.address, is_offerer=is_controlling)
         except BaseException:
             path.close()
             raise
@@ -391,15 +398,11 @@ class MediaLine:
         )
 
     def _restart_by_answer(self, line: DataChannelLine, role: DtlsRole) -> None:
-        """Our offer asked for nothing new, so the peer must have moved to another port (E13)."""
-        old = self.remote
-        if self._agreement is None or old is None or line.address == old.address:
-            raise NegotiationError(
-                "the answer wants a new DTLS association on the address of the old one",
-                source="RFC 8842 3.1",
-            )
+        """Go along with a peer that moved to another port; with ICE that cannot be (RFC 8842 6)."""
         self._restart = LineRestart(
-            agreement=agreement_after_answer(self._agreement, self._intent, line, role),
+            agreement=agreement_after_answer(
+                self._agreement, self._intent, self.remote, line, role
+            ),
             path=self._path.sibling(),
             attributes=self._attributes,
             remote=line,
