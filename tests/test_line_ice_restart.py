@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 from dcsdk.channel import DataChannel
-from dcsdk.errors import FingerprintMismatch, NegotiationError, PeerUnreachable
+from dcsdk.errors import (
+    FingerprintMismatch,
+    LocalProtocolError,
+    NegotiationError,
+    PeerUnreachable,
+)
 from dcsdk.ice.config import IceConfig
 from dcsdk.ice.sdp import ATTRIBUTE_NAMES, IceDescription
 from dcsdk.interfaces import DatagramPath
@@ -266,6 +271,28 @@ async def test_a_line_that_fell_back_to_plain_udp_restarts_on_plain_udp() -> Non
         line.association.restart(path, parameters_for(line, answer, is_client=is_client))
         await up(line, answering)
         await talk(line.channels[1000], answering.channels[1000])
+
+
+async def test_an_answer_may_move_a_line_that_fell_back_to_plain_udp() -> None:
+    async with ends_with("full", "off") as (alice, bob):
+        line, answering = await line_up(alice, bob)
+        path, address = UdpPath.bind("127.0.0.1"), line.address
+        offer = await alice.negotiation.offer({})
+        answer = moved(await bob.answer(offer), port=path.local_address[1])
+        assert await alice.negotiation.take_answer(answer, {}) == [line]
+        is_client = answer.media[0].setup is Setup.ACTIVE
+        answering.association.restart(path, parameters_for(answering, offer, is_client=is_client))
+        line.start()
+        await up(line, answering)
+        await talk(line.channels[1000], answering.channels[1000])
+        assert (line.address, line.association.stats().restarts) == (address, 1)
+
+
+async def test_a_path_of_ice_shares_its_address_with_no_other() -> None:
+    async with ends_with() as (alice, bob):
+        line, _ = await line_up(alice, bob)
+        with pytest.raises(LocalProtocolError, match="shares its address"):
+            ice_of(line).sibling()
 
 
 @pytest.mark.clause("RFC 8839 5.3")

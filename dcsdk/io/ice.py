@@ -26,6 +26,7 @@ from dcsdk.io.capture import Capture
 from dcsdk.io.captured_socket import open_socket
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.demux import PacketKind, is_all_dtls, split_by_kind
+from dcsdk.io.udp import UdpPath
 from dcsdk.io.udp_socket import Source, UdpSocket, bound_socket, canonical
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ class IcePath(DatagramPath):
         self._source: Source | None = None
         self._without_ice: Address | None = None
         self._failure: str | None = None
+        self._capture: Capture | None = None
         self._is_open = False
         self._is_closed = False
         self.on_event: Callable[[IceEvent], None] | None = None
@@ -123,6 +125,7 @@ class IcePath(DatagramPath):
         if not 0 < len(names) <= MAX_HOSTS:
             raise ConfigError(f"expected 1 to {MAX_HOSTS} hosts, not {len(names)}")
         path = cls(config)
+        path._capture = capture
         try:
             for index, host in enumerate(names):
                 # Refused before it is bound: 0.0.0.0 can be bound, but nobody can send there.
@@ -316,6 +319,15 @@ class IcePath(DatagramPath):
             self._early_out.append((data, segment_size))
         else:
             self._counters["datagrams_lost"] += -(-len(data) // segment_size)
+
+    def sibling(self) -> DatagramPath:
+        """Make a plain path on the default address, once that is how the peer is talked to."""
+        udp = self._base
+        if self._without_ice is None or not isinstance(udp, UdpSocket):
+            return super().sibling()
+        return UdpPath(
+            udp.share_address(), use_gso=udp.is_gso, use_gro=udp.is_gro, capture=self._capture
+        )
 
     def stats(self) -> Mapping[str, int]:
         """Counters of the sockets together, of the path, and of ICE (``ice_...``)."""
