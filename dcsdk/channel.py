@@ -38,6 +38,8 @@ CONSUMED_STEP_BYTES = 128 << 10
 
 _EMPTY_BODY = b"\0"
 
+_NOTHING: deque[tuple[str | bytes, int]] = deque(maxlen=0)
+"""The inbox of every channel that nothing came on yet."""
 
 _Waiter = tuple["asyncio.Future[None]", int]
 """A send that waits for room, and how many bytes it needs."""
@@ -91,10 +93,11 @@ class DataChannel:
         # Bytes that may be sent without looking; 0 whenever a send has to look first.
         self._credit = 0
         self._reserved = 0
-        self._waiters: deque[_Waiter] = deque()
-        self._inbox: deque[tuple[str | bytes, int]] = deque()
+        self._waiters: list[_Waiter] = []
+        self._inbox = _NOTHING
         self._read_bytes = self._read_count = 0
-        self._readers: deque[asyncio.Future[None]] = deque()
+        self._readers: list[asyncio.Future[None]] = []
+        self._is_over = False  # nothing more can come
         self._is_remote_done = False
         self._is_local_done = False
         self._closers: list[asyncio.Future[None]] = []
@@ -182,33 +185,29 @@ class DataChannel:
             RemoteProtocolError: the channel was closed because the peer broke a rule.
             PeerUnreachable: the peer stopped answering.
         """
-        inbox = self._inbox
-        while not inbox:
-            await self._wait_for_message()
-        message, size = inbox.popleft()
-        self._read_bytes += size
-        self._read_count += 1
-        if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
-            self._report_consumed()
-        return message
+        while not self._inbox:
+            reader = self._new_reader()
+            try:
+                await reader
+            except asyncio.CancelledError:
+                self._reader_left(reader)
+                raise
+        return self._take()
 
     def __aiter__(self) -> DataChannel:
         return self
 
     async def __anext__(self) -> str | bytes:
-        inbox = self._inbox
-        while not inbox:
-            if self._is_over:
-                if self._error is None or type(self._error) is ChannelClosed:
-                    raise StopAsyncIteration
-                raise again(self._error)
-            await self._wait_for_message()
-        message, size = inbox.popleft()
-        self._read_bytes += size
-        self._read_count += 1
-        if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
-            self._report_consumed()
-        return message
+        while not self._inbox:
+            if self._is_over and (self._error is None or type(self._error) is ChannelClosed):
+                raise StopAsyncIteration
+            reader = self._new_reader()
+            try:
+                await reader
+            except asyncio.CancelledError:
+                self._reader_left(reader)
+                raise
+        return self._take()
 
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """Send what is queued, then close the channel both ways. Idempotent and bounded.
@@ -315,6 +314,8 @@ class DataChannel:
         self.messages_received += 1
         size = len(data)
         self.bytes_received += size
+        if self._inbox is _NOTHING:
+            self._inbox = deque()
         self._inbox.append((message, size))
         if self._readers:
             self._wake_reader()
@@ -333,7 +334,7 @@ class DataChannel:
                 room -= size
                 self._reserved += size
                 future.set_result(None)
-            waiters.popleft()
+            waiters.pop(0)
         if waiters:
             self._credit = 0
             self._carrier.wake_when_low(self)
@@ -342,7 +343,7 @@ class DataChannel:
 
     def remote_reset(self) -> None:
         """The peer closed its direction: close ours too (RFC 8831 6.7)."""
-        self._is_remote_done = True
+        self._is_remote_done = self._is_over = True
         if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
             self._begin_closing()
             self._carrier.reset(self, is_flushed=True)
@@ -371,6 +372,7 @@ class DataChannel:
         if self._state is ChannelState.CLOSED:
             return
         self._state = ChannelState.CLOSED
+        self._is_over = True
         self._error = self._error or error
         self._credit = 0
         self._release_senders()
@@ -381,11 +383,6 @@ class DataChannel:
         self._closers.clear()
 
     # --- inside -----------------------------------------------------------------------------------
-    @property
-    def _is_over(self) -> bool:
-        """Nothing more can come."""
-        return self._is_remote_done or self._state is ChannelState.CLOSED
-
     def _closed_error(self) -> DcsdkError:
         return again(self._error) if self._error else ChannelClosed("the channel is closed")
 
@@ -435,27 +432,37 @@ class DataChannel:
         self._check_size(size)  # the limit may have become known meanwhile
         self._credit = size
 
-    async def _wait_for_message(self) -> None:
+    def _new_reader(self) -> asyncio.Future[None]:
+        """Return what a reader waits for when there is no message."""
         if self._is_over:
             raise self._closed_error()
         reader = self._loop.create_future()
         self._readers.append(reader)
-        try:
-            await reader
-        except asyncio.CancelledError:
-            if not reader.cancelled() and self._inbox:
-                self._wake_reader()  # the message is for the next one
-            raise
-        finally:
-            if reader in self._readers:
-                self._readers.remove(reader)
+        return reader
+
+    def _reader_left(self, reader: asyncio.Future[None]) -> None:
+        """A reader was cancelled while it waited, or when it had been woken already."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+        elif self._inbox:
+            self._wake_reader()  # the message is for the next one
 
     def _wake_reader(self) -> None:
         while self._readers:
-            reader = self._readers.popleft()
+            reader = self._readers.pop(0)
             if not reader.done():
                 reader.set_result(None)
                 return
+
+    def _take(self) -> str | bytes:
+        """Take the first message; what was read opens the receive window, not one by one."""
+        inbox = self._inbox
+        message, size = inbox.popleft()
+        self._read_bytes += size
+        self._read_count += 1
+        if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
+            self._report_consumed()
+        return message
 
     def _wake_all_readers(self) -> None:
         while self._readers:

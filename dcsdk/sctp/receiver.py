@@ -170,7 +170,8 @@ class Receiver:
         The peer hears when the window it knows was small and has at least doubled (receiver side
         silly window avoidance, RFC 9260 6.2.1).
         """
-        self.streams.consumed(size_bytes + count * MESSAGE_OVERHEAD)
+        streams = self.streams
+        streams.unread = max(0, streams.unread - size_bytes - count * MESSAGE_OVERHEAD)
         advertised = self._advertised
         return advertised < self._window >> 1 and self.window >= advertised + (self._window >> 2)
 

@@ -110,10 +110,6 @@ class InboundStreams:
         stream = self._streams.get(stream_id)
         return stream is not None and stream.is_refusing
 
-    def consumed(self, size_bytes: int) -> None:
-        """The application is done with that much."""
-        self.unread = max(0, self.unread - size_bytes)
-
     def _is_ahead(self, sequence: int, reference: int) -> bool:
         """Compare in serial arithmetic; equal counts as not ahead."""
         return 0 < (sequence - reference) & self._mask <= self._mask >> 1
