@@ -14,6 +14,7 @@ import pytest
 
 from dcsdk.channel import DataChannel
 from dcsdk.errors import (
+    CallRejected,
     FingerprintMismatch,
     LocalProtocolError,
     NegotiationError,
@@ -36,6 +37,8 @@ from dcsdk.sdp.session import SessionDescription
 from dcsdk.tls.certificate import Certificate
 
 from .io.test_capture import blocks_of
+from .memory_clients import a_pair, dialog_of
+from .memory_signalling import Switchboard
 from .test_line_restart import (
     NEW_TLS_ID,
     answer_restart,
@@ -257,6 +260,24 @@ async def test_an_ice_restart_and_then_a_new_association_on_top_of_it() -> None:
         await reoffer(alice, bob)
         await restart(alice, bob)
         await talk(line.channels[1000], answering.channels[1000])
+
+
+async def test_a_session_refuses_it_without_an_ice_restart_and_moves_with_one() -> None:
+    async with a_pair(Switchboard(), ice="full") as (session, answered), asyncio.timeout(TIMEOUT_S):
+        opening = asyncio.create_task(session.open(label="stays"))
+        theirs = await (await anext(answered.incoming())).accept()
+        ours = await opening
+        with pytest.raises(CallRejected, match="488"):
+            await dialog_of(session).reoffer(
+                moved(await session.negotiation.offer({})), timeout_s=5
+            )
+        await talk(ours, theirs)
+        path, (line,) = bind(), session.negotiation.media_lines
+        offer = on_path(await session.negotiation.offer({}), path)
+        go_over(line, path, await dialog_of(session).reoffer(offer, timeout_s=5))
+        await up(line, *answered.negotiation.media_lines)
+        await talk(ours, theirs)
+        assert [stats.restarts for stats in answered.stats().values()] == [1]
 
 
 # --- with plain UDP before or after ---------------------------------------------------------------
