@@ -97,9 +97,8 @@ class DataChannel:
         self._inbox = _NOTHING
         self._read_bytes = self._read_count = 0
         self._readers: list[asyncio.Future[None]] = []
+        self._is_remote_done = self._is_local_done = False
         self._is_over = False  # nothing more can come
-        self._is_remote_done = False
-        self._is_local_done = False
         self._closers: list[asyncio.Future[None]] = []
         self.messages_sent = self.messages_received = 0
         self.bytes_sent = self.bytes_received = 0
@@ -324,8 +323,7 @@ class DataChannel:
         """Let waiting sends go on, in the order they came, as far as there is room."""
         if self._state is not ChannelState.OPEN:
             return
-        room = self._room()
-        waiters = self._waiters
+        room, waiters = self._room(), self._waiters
         while waiters:
             future, size = waiters[0]
             if not future.done():
@@ -371,8 +369,7 @@ class DataChannel:
         """
         if self._state is ChannelState.CLOSED:
             return
-        self._state = ChannelState.CLOSED
-        self._is_over = True
+        self._state, self._is_over = ChannelState.CLOSED, True
         self._error = self._error or error
         self._credit = 0
         self._release_senders()
@@ -408,8 +405,7 @@ class DataChannel:
                 return
         if self._state not in (ChannelState.CONNECTING, ChannelState.OPEN):
             raise self._closed_error()
-        future = self._loop.create_future()
-        waiter: _Waiter = (future, size)
+        waiter: _Waiter = (future := self._loop.create_future(), size)
         self._waiters.append(waiter)
         self._credit = 0
         if self._state is ChannelState.OPEN:
@@ -433,7 +429,7 @@ class DataChannel:
         self._credit = size
 
     def _new_reader(self) -> asyncio.Future[None]:
-        """Return what a reader waits for when there is no message."""
+        """Return what wakes a reader when there is a message, or when there will be none."""
         if self._is_over:
             raise self._closed_error()
         reader = self._loop.create_future()
@@ -444,7 +440,7 @@ class DataChannel:
         """A reader was cancelled while it waited, or when it had been woken already."""
         if reader in self._readers:
             self._readers.remove(reader)
-        elif self._inbox:
+        elif self._inbox and not reader.cancelled():
             self._wake_reader()  # the message is for the next one
 
     def _wake_reader(self) -> None:
