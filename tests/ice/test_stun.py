@@ -198,3 +198,69 @@ def test_damaged_messages_are_read_or_refused(
         except ParseError:
             continue
         stun.unknown_attributes(candidate)
+
+
+# --- against aioice -------------------------------------------------------------------------------
+TEXT = st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), min_size=1, max_size=64)
+IDS = st.binary(min_size=12, max_size=12)
+
+
+@given(
+    username=TEXT,
+    priority=st.integers(0, 2**32 - 1),
+    is_controlling=st.booleans(),
+    tie_breaker=st.integers(0, 2**64 - 1),
+    use_candidate=st.booleans(),
+    transaction_id=IDS,
+    key=st.binary(min_size=1, max_size=100),
+)
+def test_checks_are_written_as_aioice_writes_them(
+    username: str,
+    priority: int,
+    is_controlling: bool,
+    tie_breaker: int,
+    use_candidate: bool,
+    transaction_id: bytes,
+    key: bytes,
+) -> None:
+    request = stun.CheckRequest(
+        username=username,
+        priority=priority,
+        is_controlling=is_controlling,
+        tie_breaker=tie_breaker,
+        use_candidate=use_candidate,
+    )
+    role = "ICE-CONTROLLING" if is_controlling else "ICE-CONTROLLED"
+    attributes = {"USERNAME": username, "PRIORITY": priority, role: tie_breaker}
+    nomination = {"USE-CANDIDATE": None} if use_candidate else {}
+    message = Message(Method.BINDING, Class.REQUEST, transaction_id, {**attributes, **nomination})
+    message.add_message_integrity(key)
+    assert request.encode(transaction_id, key) == bytes(message)
+
+
+@given(
+    transaction_id=IDS,
+    host=st.ip_addresses().map(str),
+    port=st.integers(0, 65_535),
+    key=st.binary(min_size=1, max_size=100),
+)
+def test_answers_are_written_as_aioice_writes_them(
+    transaction_id: bytes, host: str, port: int, key: bytes
+) -> None:
+    source = {"XOR-MAPPED-ADDRESS": (host, port)}
+    message = Message(Method.BINDING, Class.RESPONSE, transaction_id, source)
+    message.add_message_integrity(key)
+    assert stun.encode_success(transaction_id, (host, port), key) == bytes(message)
+
+
+@given(transaction_id=IDS, key=st.none() | st.binary(min_size=1, max_size=100))
+def test_refusals_are_written_as_aioice_writes_them(
+    transaction_id: bytes, key: bytes | None
+) -> None:
+    error = {"ERROR-CODE": (stun.ROLE_CONFLICT, "Role Conflict")}
+    message = Message(Method.BINDING, Class.ERROR, transaction_id, error)
+    if key is None:
+        message.add_fingerprint()
+    else:
+        message.add_message_integrity(key)
+    assert stun.encode_error(transaction_id, stun.ROLE_CONFLICT, key=key) == bytes(message)
