@@ -193,6 +193,11 @@ def test_a_key_log_that_cannot_be_written_is_one_line_and_status_2(
     assert_one_line(result, 2, "nowhere")
 
 
+def test_a_key_log_on_a_full_disk_is_one_line_and_status_2(file: Path) -> None:
+    result = run("demo", "--file", file, "--keylog", "/dev/full")
+    assert_one_line(result, 2, "/dev/full", "No space left on device")
+
+
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_demo_that_fails_says_why_and_ends_with_1(
     file: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool

@@ -36,7 +36,7 @@ from dcsdk.emulator.trace_sdp import SecurityLines
 from dcsdk.errors import ConfigError, LocalProtocolError, TransportError
 from dcsdk.interfaces import Address, AssociationEngine
 from dcsdk.io.engine_config import EngineConfig
-from dcsdk.io.keylog import KeyLog
+from dcsdk.io.keylog import KeyLog, log_tls_secrets
 from dcsdk.io.sip_transport import TransportName
 from dcsdk.registry import Registry
 from dcsdk.security import SecurityScope
@@ -347,7 +347,7 @@ class Network:
         """Open the P-CSCF's side toward UEs."""
         config = self.config
         if config.keylog is not None:
-            context.keylog_filename = str(config.keylog)
+            log_tls_secrets(context, config.keylog)
         wanted: list[tuple[TransportName, int | None, ssl.SSLContext | None]] = [
             ("udp", config.udp_port, None),
             ("tcp", config.tcp_port, None),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import ssl
 from pathlib import Path
 
 from dcsdk.errors import ConfigError
@@ -53,3 +54,22 @@ class KeyLog:
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._file.close()
+
+
+def log_tls_secrets(context: ssl.SSLContext, path: str | Path) -> None:
+    """Have the connections of a context write their secrets to a key log.
+
+    The ``ssl`` module ends a connection whose secrets it cannot write; so whether they can be is
+    tried here, with a comment line.
+
+    Raises:
+        ConfigError: the file cannot be opened or written.
+    """
+    log = KeyLog(path)
+    try:
+        log._file.write(b"# TLS\n")
+    except OSError as exc:
+        raise ConfigError(f"cannot write the key log {path}: {exc.strerror}") from exc
+    finally:
+        log.close()
+    context.keylog_filename = str(path)

@@ -31,7 +31,7 @@ from dcsdk.interfaces import (
     Signalling,
 )
 from dcsdk.io.deadline import Deadline
-from dcsdk.io.keylog import KeyLog
+from dcsdk.io.keylog import log_tls_secrets
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip_flow import Flow
@@ -406,6 +406,5 @@ def client_context(config: ClientConfig) -> ssl.SSLContext:
         raise ConfigError(f"ca_file {config.ca_file} cannot be used: {exc}") from exc
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if config.keylog is not None:
-        KeyLog(config.keylog).close()  # makes the file for us alone, and warns
-        context.keylog_filename = str(config.keylog)
+        log_tls_secrets(context, config.keylog)
     return context

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from pathlib import Path
 
 import pytest
 
 from dcsdk.errors import ConfigError
-from dcsdk.io.keylog import KeyLog
+from dcsdk.io.keylog import KeyLog, log_tls_secrets
 
 
 def test_lines_are_appended_to_a_private_file(tmp_path: Path) -> None:
@@ -36,6 +37,13 @@ def test_it_warns_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
 def test_a_file_that_cannot_be_opened_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot open the key log"):
         KeyLog(tmp_path / "missing" / "keys.log")
+
+
+def test_secrets_of_tls_that_cannot_be_written_are_told_before_a_connection_needs_them() -> None:
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigError, match="cannot write the key log /dev/full: No space left"):
+        log_tls_secrets(context, "/dev/full")
+    assert context.keylog_filename is None
 
 
 def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
