@@ -333,6 +333,7 @@ class Client:
             UnsupportedByNetwork: the network did not announce data channels (TS 23.228 AC).
             ConfigError: what is asked for cannot be offered.
             DowngradeRefused: signalling is unprotected and the config does not allow that.
+            ParseError, LocalProtocolError: the target is no URI, or asks for more than a call.
             CallRejected: refused, with ``.status``.
             RemoteProtocolError, SecurityError: the answer was wrong; the call is ended and
                 nothing was sent on media.

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
-from dcsdk.errors import ParseError, RemoteProtocolError
+from dcsdk.errors import LocalProtocolError, ParseError, RemoteProtocolError
 from dcsdk.ims.feature_tags import format_feature
 from dcsdk.io.sip_call import SDP, CallLeg
 from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint, contact_uri
@@ -22,7 +22,7 @@ from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.headers import Headers
 from dcsdk.sip.identifiers import new_call_id, new_tag
 from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import SipUri, parse_uri
+from dcsdk.sip.uri import SipUri, Uri, parse_uri
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,9 @@ class SipUserAgent:
 
         Raises:
             ParseError: the target is no URI.
+            LocalProtocolError: it asks for more than a call.
         """
-        uri = parse_uri(target)
+        uri = call_target(target)
         entropy = self.endpoint.entropy
         written = format_features(features)
         lines = Headers([("Route", route) for route in self.route])
@@ -284,11 +285,28 @@ class SipUserAgent:
         ]
 
 
-def is_plain_sdp(request: Request) -> bool:
-    """Tell whether a body is SDP without encoding; no body is fine too (RFC 3261 8.2.3)."""
-    if not request.body:
-        return True
-    return request.content_type == SDP and "Content-Encoding" not in request.headers
+def call_target(text: str) -> Uri:
+    """Read whom to call. What a URI of a link may ask for besides is refused, not left out.
+
+    Raises:
+        ParseError: no URI.
+        LocalProtocolError: it has headers or a method, which no Request-URI has.
+
+    Source: RFC 3261 19.1.1 table 1, 19.1.5.
+    """
+    uri = parse_uri(text)
+    if isinstance(uri, SipUri):
+        names = ", ".join(name for name, _ in uri.headers)
+        if names:
+            raise LocalProtocolError(
+                f"a call's target has no headers ({names}); leave out what follows its '?'",
+                source="RFC 3261 19.1.5",
+            )
+        if uri.param("method") is not None:
+            raise LocalProtocolError(
+                "a call's target names no method; leave out ';method='", source="RFC 3261 19.1.1"
+            )
+    return uri
 
 
 def format_features(features: Mapping[str, str | None]) -> str:

@@ -556,6 +556,23 @@ async def test_a_target_that_is_no_uri_is_refused(stack: AsyncExitStack) -> None
         ends.alice.invite("bob")
 
 
+@pytest.mark.clause("RFC 3261 19.1.5", "RFC 3261 19.1.1")
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("sip:bob@ims.example?Subject=x&Priority=urgent", "no headers .Subject, Priority."),
+        ("sip:bob@ims.example?body=hello", "no headers .body."),
+        ("sip:bob@ims.example;method=REGISTER", "names no method"),
+    ],
+)
+async def test_a_target_that_asks_for_more_than_a_call_is_refused(
+    stack: AsyncExitStack, target: str, says: str
+) -> None:
+    ends = await two(stack)
+    with pytest.raises(LocalProtocolError, match=says):
+        ends.alice.agent.invite(target, OFFER, ends.alice.flow, features={})  # type: ignore[arg-type]
+
+
 async def test_closing_ends_every_call(stack: AsyncExitStack) -> None:
     ends = await two(stack)
     leg, other = await ends.call()
