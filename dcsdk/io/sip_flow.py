@@ -28,8 +28,8 @@ class TransportLimits:
 
     Attributes:
         max_connections: TCP and TLS together, both directions, handshakes included.
-        max_write_buffer_bytes: unsent bytes of one connection, or of one UDP socket; beyond it a
-            connection is closed and a datagram dropped.
+        max_write_buffer_bytes: unsent bytes of one connection, or of one UDP socket, that another
+            message may wait behind; beyond it a connection is closed and a datagram dropped.
         connect_timeout_s: to open a connection.
         handshake_timeout_s: of TLS.
         message_timeout_s: from the first byte of a message to its last.

@@ -168,11 +168,11 @@ class StreamFlow(Flow, asyncio.Protocol):
 
     # --- inside ----------------------------------------------------------------------------------
     def _write(self, stream: asyncio.Transport, data: bytes) -> None:
-        stream.write(data)
         if stream.get_write_buffer_size() > self._limits.max_write_buffer_bytes:
             error = TransportError(f"{self.remote} reads too slowly; connection given up")
             self.abort(error)
             raise error
+        stream.write(data)
 
     def _answer_ping(self) -> None:
         if self._stream is not None and not self._stream.is_closing():

@@ -26,6 +26,9 @@ PONG = b"\r\n"
 """Answer to a ping."""
 MAX_SKIPPED_BODY_BYTES = 16_777_216
 """A refused message with a longer body ends the stream instead of being read past."""
+MAX_SKIPPED_HEADER_BYTES = 1_048_576
+"""A request with longer headers ends the stream; with headers only beyond the limit of a message
+it is refused and read past (RFC 3261 21.5.14)."""
 MAX_OUTSTANDING_PINGS = 16
 """More unanswered pings are counted as this many."""
 
@@ -33,6 +36,7 @@ _LENGTH_LINE = re.compile(
     rb"\r\n(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.IGNORECASE
 )
 _ANY_LENGTH_LINE = re.compile(rb"\r\n(?:content-length|l)[ \t]*:", re.IGNORECASE)
+_REQUEST_START = re.compile(rb"[A-Za-z]{1,64} [^ \r\n]")
 _FOLD = re.compile(rb"\r\n[ \t]+")
 
 
@@ -176,10 +180,11 @@ class StreamFramer:
 
     def _take_head(self, events: list[StreamEvent]) -> bool:
         buffer, limit = self._buffer, self._limits.max_header_bytes
-        end = buffer.find(PING, max(0, self._scanned - 3), limit)
+        longest = max(limit, MAX_SKIPPED_HEADER_BYTES) if _REQUEST_START.match(buffer) else limit
+        end = buffer.find(PING, max(0, self._scanned - 3), longest)
         if end < 0:
             self._scanned = len(buffer)
-            if len(buffer) >= limit:
+            if len(buffer) >= longest:
                 raise FramingError("headers without an end", completed=events)
             return False
         self._scanned = 0

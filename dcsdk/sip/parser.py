@@ -135,14 +135,14 @@ def parse_head(head: bytes, limits: ParserLimits = DEFAULT_LIMITS) -> Request | 
     Raises:
         MessageError: not a message; it carries what an answer needs.
     """
-    if len(head) > limits.max_header_bytes:
-        raise MessageError("headers too large", status=513)
+    is_too_large = len(head) > limits.max_header_bytes
     if b"\r\n " in head or b"\r\n\t" in head:
         head = _FOLD.sub(b" ", head)
     lines = head[:-4].split(b"\r\n")
-    start_line = _decode(lines[0], limits)
     items, problem = _parse_lines(lines, limits)
-    message = _parse_start_line(start_line, Headers.from_parsed(items))
+    message = _parse_start_line(lines[0], Headers.from_parsed(items), limits)
+    if is_too_large:
+        problem = MessageError("headers too large", status=513)
     if problem is not None:
         raise _refuse(message, str(problem), status=problem.status)
     _check(message)
@@ -199,7 +199,14 @@ def _parse_lines(
     return items, problem
 
 
-def _parse_start_line(line: str, headers: Headers) -> Request | Response:
+def _parse_start_line(data: bytes, headers: Headers, limits: ParserLimits) -> Request | Response:
+    try:
+        line = _decode(data, limits)
+    except MessageError as exc:
+        method = data.partition(b" ")[0].decode("latin-1")
+        if is_token(method):  # the sender can still be answered
+            exc.request = Request(method, NOWHERE, headers)
+        raise
     status_line = _STATUS_LINE.fullmatch(line)
     if status_line is not None:
         return Response(int(status_line[1]), status_line[2], headers)

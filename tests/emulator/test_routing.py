@@ -119,6 +119,20 @@ async def test_hops_are_counted(network: SmallNetwork) -> None:
         assert (await alice.send(request)).status == 483
 
 
+@pytest.mark.clause("RFC 3261 21.5.14")
+@pytest.mark.parametrize(("header_bytes", "body_bytes"), [(70_000, 0), (0, 2_000_000)])
+async def test_a_request_that_is_too_large_costs_nothing_but_itself(
+    network: SmallNetwork, header_bytes: int, body_bytes: int
+) -> None:
+    async with RawUe("alice", network.address) as alice:
+        assert (await alice.register()).status == 200
+        headers = [*alice.route, ("Subject", "s" * header_bytes)]
+        large = alice.request("MESSAGE", ROBERTA, headers, body=bytes(body_bytes))
+        assert (await alice.send(large)).status == 513
+        assert not alice.flow.is_closed
+        assert (await alice.register()).status == 200
+
+
 async def call(
     alice: RawUe, bob: RawUe, offer: SessionDescription, answer: SessionDescription
 ) -> tuple[Response, Dialog, Dialog, Request]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dcsdk.sip.framing import (
     MAX_OUTSTANDING_PINGS,
     MAX_SKIPPED_BODY_BYTES,
+    MAX_SKIPPED_HEADER_BYTES,
     FramingError,
     KeepAlive,
     Malformed,
@@ -118,6 +119,36 @@ def test_a_body_over_the_limit_is_read_past_without_being_kept() -> None:
     for _ in range(10):
         assert framer.receive(b"x" * 100) == []
     assert [type(e) for e in framer.receive(GOOD)] == [Request]
+
+
+@pytest.mark.clause("RFC 3261 21.5.14")
+@pytest.mark.parametrize(
+    "long",
+    [
+        HEAD + b"Subject: " + b"s" * 70_000 + b"\r\nl: 3\r\n\r\nabc",
+        HEAD + b"X: y\r\n" * 20_000 + b"l: 3\r\n\r\nabc",
+        HEAD.replace(b"sip:h", b"sip:" + b"h" * 70_000, 1) + b"l: 3\r\n\r\nabc",
+    ],
+    ids=["a long header", "many headers", "a long target"],
+)
+@pytest.mark.parametrize("step", [1000, 1_000_000])
+def test_a_request_with_too_large_headers_is_refused_and_read_past(long: bytes, step: int) -> None:
+    framer = StreamFramer()
+    events: list[StreamEvent] = []
+    for start in range(0, len(long + GOOD), step):
+        events += framer.receive((long + GOOD)[start : start + step])
+    assert [type(e) for e in events] == [Malformed, Request]
+    assert isinstance(events[0], Malformed)
+    answer = events[0].error.response()
+    assert answer is not None
+    assert (answer.status, answer.call_id) == (513, "c")
+
+
+def test_a_request_whose_headers_never_end_ends_the_stream() -> None:
+    framer = StreamFramer()
+    assert framer.receive(HEAD + b"X: y\r\n" * 20_000) == []
+    with pytest.raises(FramingError, match="without an end"):
+        framer.receive(b"x" * MAX_SKIPPED_HEADER_BYTES)
 
 
 @pytest.mark.clause("RFC 3261 18.3")
