@@ -8,11 +8,16 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 
-from dcsdk.interfaces import Association, ChannelParameters, DtlsRole, DtlsSctpParameters
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.plugins.engine_native import NativeEngine
-from dcsdk.sctp import SctpConfig
-from dcsdk.tls.certificate import Certificate
+from dcsdk.transport import (
+    Association,
+    Certificate,
+    ChannelParameters,
+    DtlsRole,
+    DtlsSctpParameters,
+    EngineConfig,
+    NativeEngine,
+    SctpConfig,
+)
 
 HOST = "127.0.0.1"
 

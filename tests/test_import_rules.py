@@ -16,7 +16,7 @@ MAX_MODULE_LINES = 500
 # A module may import from its own layer and from those before it. A file of dcsdk that is named in
 # no layer is one of the parts; a folder must be named.
 PROTOCOLS = frozenset({"sip", "sdp", "ims", "sctp", "tls", "http", "ice"})
-PARTS = frozenset({"channel", "client", "emulator", "plugins", "registry", "session"})
+PARTS = frozenset({"channel", "client", "emulator", "plugins", "registry", "session", "transport"})
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "security"}),
     PROTOCOLS,
