@@ -37,7 +37,6 @@ CONSUMED_STEP_BYTES = 128 << 10
 """A reader that never empties the inbox reports what it read in steps of this size."""
 
 _EMPTY_BODY = b"\0"
-
 _NOTHING: deque[tuple[str | bytes, int]] = deque(maxlen=0)
 """The inbox of every channel that nothing came on yet."""
 
@@ -319,11 +318,11 @@ class DataChannel:
         if self._readers:
             self._wake_reader()
 
-    def room_changed(self) -> None:
-        """Let waiting sends go on, in the order they came, as far as there is room."""
+    def room_changed(self) -> int:
+        """Let waiting sends go on in their order while there is room; return how many bytes."""
         if self._state is not ChannelState.OPEN:
-            return
-        room, waiters = self._room(), self._waiters
+            return 0
+        room, waiters, before = self._room(), self._waiters, self._reserved
         while waiters:
             future, size = waiters[0]
             if not future.done():
@@ -338,6 +337,7 @@ class DataChannel:
             self._carrier.wake_when_low(self)
         else:
             self._credit = 0 if self._reserved else max(0, min(room, SEND_GRANT_BYTES))
+        return self._reserved - before
 
     def remote_reset(self) -> None:
         """The peer closed its direction: close ours too (RFC 8831 6.7)."""
@@ -457,7 +457,8 @@ class DataChannel:
         self._read_bytes += size
         self._read_count += 1
         if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
-            self._report_consumed()
+            self._carrier.consumed(self.stream_id, self._read_bytes, self._read_count)
+            self._read_bytes = self._read_count = 0
         return message
 
     def _wake_all_readers(self) -> None:
@@ -484,16 +485,13 @@ class DataChannel:
             )
         )
 
-    def _report_consumed(self) -> None:
-        if self._read_count:
-            self._carrier.consumed(self.stream_id, self._read_bytes, self._read_count)
-            self._read_bytes = self._read_count = 0
-
     def _forget_inbox(self) -> None:
-        self._read_bytes += sum(size for _, size in self._inbox)
-        self._read_count += len(self._inbox)
+        size = self._read_bytes + sum(size for _, size in self._inbox)
+        count = self._read_count + len(self._inbox)
         self._inbox.clear()
-        self._report_consumed()
+        self._read_bytes = self._read_count = 0
+        if count:
+            self._carrier.consumed(self.stream_id, size, count)
 
 
 def _not_open(ppid: int, data: bytes) -> None:

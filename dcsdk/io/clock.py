@@ -38,9 +38,9 @@ class LazyTimer:
             return
         self._arm(deadline)
 
-    def advance(self, deadline: float | None) -> None:
+    def advance(self, deadline: float) -> None:
         """Move the deadline earlier; one that is not earlier changes nothing."""
-        if deadline is not None and (self._deadline is None or deadline < self._deadline):
+        if self._deadline is None or deadline < self._deadline:
             self.set(deadline)
 
     def cancel(self) -> None:

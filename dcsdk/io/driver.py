@@ -163,8 +163,9 @@ class DtlsSctpDriver(DatagramReceiver):
                 # Most likely a request: its reader runs next, and what it answers leaves together
                 # with the acknowledgement, by itself or by the flush right after it.
                 self._hand_over(events, now)
-                if self._is_quiet():
-                    self._timer.advance(self._sctp.next_timer())
+                sack_timer_s = self._sctp.sack_timer_s
+                if sack_timer_s is not None and self._is_quiet():
+                    self._timer.advance(sack_timer_s)  # by then it looks at the others as well
                 else:
                     self.request_flush()
                 return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 from dcsdk.channel import ChannelState, DataChannel, Submit
 from dcsdk.channel_carrier import PPID_DCEP
@@ -62,7 +62,8 @@ class ChannelTable:
         self.dcep = Dcep(self, is_accepted=config.is_dcep_accepted, limit=config.max_channels)
         self._early: dict[int, _EarlyStream] = {}
         self._early_bytes = 0
-        self._blocked: dict[int, DataChannel] = {}
+        self._blocked: OrderedDict[int, DataChannel] = OrderedDict()
+        self._promised = 0  # bytes for sends that were woken and have not sent
         self._resetting: set[int] = set()
         self._known: set[int] = set()
         self._sctp: SctpAssociation | None = None
@@ -183,7 +184,8 @@ class ChannelTable:
 
     def free_bytes(self) -> int:
         """Bytes the association takes now, over all channels."""
-        return self._limit - (self._sctp.total_queued_bytes if self._sctp is not None else 0)
+        queued = self._sctp.total_queued_bytes if self._sctp is not None else 0
+        return self._limit - queued - self._promised
 
     def wake_when_low(self, channel: DataChannel) -> None:
         """Look after each batch whether the channel may go on."""
@@ -351,15 +353,10 @@ class ChannelTable:
         sctp, driver = self._sctp, self._driver
         if sctp is None or driver is None:
             raise ChannelClosed("the association is not started")
-        options: dict[str, Any] = {}  # only what differs from the defaults of SCTP
-        if not channel.is_ordered and not self.dcep.is_unacknowledged(channel.stream_id):
-            options["is_ordered"] = False
-        if channel.max_retr is not None:
-            options["max_retr"] = channel.max_retr
-        if channel.max_time_ms is not None:
-            options["max_time_ms"] = channel.max_time_ms
+        is_ordered = channel.is_ordered or self.dcep.is_unacknowledged(channel.stream_id)
+        max_retr, max_time_ms = channel.max_retr, channel.max_time_ms
         # RFC 8831 6.4 gives priorities from 128 up; SCTP's weights begin at 1.
-        options["priority"] = max(1, channel.priority)
+        priority = max(1, channel.priority)
         send, stream_id, now, queued = (
             sctp.send,
             channel.stream_id,
@@ -369,7 +366,16 @@ class ChannelTable:
 
         def submit(ppid: int, data: bytes) -> None:
             try:
-                send(stream_id, ppid, data, now=now(), **options)
+                send(
+                    stream_id,
+                    ppid,
+                    data,
+                    is_ordered=is_ordered,
+                    max_retr=max_retr,
+                    max_time_ms=max_time_ms,
+                    priority=priority,
+                    now=now(),
+                )
             except MessageTooLarge:
                 raise
             except ProtocolError as exc:
@@ -391,17 +397,24 @@ class ChannelTable:
         raise LocalProtocolError("every stream id is taken")
 
     def _wake_blocked(self) -> None:
-        if self._driver is not None:
-            self._driver.on_settled = None
-        low = self._config.max_queued_bytes // 2
-        blocked, self._blocked = self._blocked, {}
-        for stream_id, channel in blocked.items():
+        """Share the room there is among those that wait for it, in turn.
+
+        What one is woken for is not there for the next, so the work is that of the woken ones.
+        """
+        blocked, low = self._blocked, self._config.max_queued_bytes // 2
+        for _ in range(len(blocked)):
+            if self.free_bytes() <= 0:
+                break
+            stream_id, channel = blocked.popitem(last=False)
             if channel.state is not ChannelState.OPEN:
                 continue
             if self.queued_bytes(stream_id) <= low:
-                channel.room_changed()  # registers again when it still waits
+                self._promised += channel.room_changed()  # registers again when it still waits
             else:
-                self.wake_when_low(channel)
+                blocked[stream_id] = channel
+        self._promised = 0
+        if self._driver is not None:
+            self._driver.on_settled = self._wake_blocked if blocked else None
 
     def _hand_over_early(self, channel: DataChannel) -> None:
         early = self._early.pop(channel.stream_id, None)

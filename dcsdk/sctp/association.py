@@ -66,6 +66,7 @@ class SctpAssociation:
 
     Attributes:
         config: as given.
+        sack_timer_s: when a delayed acknowledgement leaves at the latest, ``None`` for none.
     """
 
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
@@ -88,7 +89,7 @@ class SctpAssociation:
         self._is_sendable = False
         self._heard_s = 0.0
         self._unacknowledged_packets = 0
-        self._sack_timer_s: float | None = None
+        self.sack_timer_s: float | None = None
         self._is_sack_due = False
         self.error_count = 0
         self._packets_sent = 0
@@ -267,7 +268,7 @@ class SctpAssociation:
         """The hot path: our tag, DATA and SACK. Everything else is :class:`ControlChunks`."""
         crc, checksum_of = extend, CHECKSUM.unpack_from
         head, zero_head, seed, data_kind, take_data = self._reading
-        data_packets = 0
+        sender, data_packets = self.sender, 0
         for packet in packets:
             try:
                 if zero_head and packet[:12] == zero_head:
@@ -275,6 +276,7 @@ class SctpAssociation:
                 elif packet[:8] != head or crc(seed, packet[12:]) != checksum_of(packet, 8)[0]:
                     self._control.receive_stray(packet, now)
                     head, zero_head, seed, data_kind, take_data = self._reading
+                    sender = self.sender
                     continue
                 position, end = COMMON_HEADER_SIZE, len(packet)
                 while position < end:
@@ -282,23 +284,18 @@ class SctpAssociation:
                     if kind == data_kind:
                         data_packets += 1
                         position = take_data(packet, position, end)
-                    elif kind == 3:
-                        position = self._take_sack(packet, position, end, now)
+                    elif kind == 3 and sender is not None:
+                        if sender.sack(packet, position, end, now):
+                            self.error_count, self._heard_s = 0, now
+                        size = packet[position + 2] << 8 | packet[position + 3]
+                        position += (size + 3) & ~3
                     else:
                         position = self._control.receive(packet, position, end, now)
                         head, zero_head, seed, data_kind, take_data = self._reading
+                        sender = self.sender
             except (ParseError, struct.error):
                 self._packets_dropped += 1
         self._unacknowledged_packets += data_packets
-
-    def _take_sack(self, packet: bytes, position: int, end: int, now: float) -> int:
-        sender = self.sender
-        if sender is None:
-            raise ParseError("SACK before the association is established", source="RFC 9260 6.2.1")
-        if sender.sack(packet, position, end, now):
-            self.error_count = 0
-            self._heard_s = now
-        return position + (((packet[position + 2] << 8 | packet[position + 3]) + 3) & ~3)
 
     def _after_batch(self, receiver: Receiver, now: float) -> None:
         if receiver.invalid_streams:
@@ -308,9 +305,9 @@ class SctpAssociation:
         if self._unacknowledged_packets or receiver.is_sack_urgent:
             if self._unacknowledged_packets >= SACK_EVERY_PACKETS or receiver.is_sack_urgent:
                 self._is_sack_due = True
-            elif self._sack_timer_s is None:
-                self._sack_timer_s = now + self.config.sack_delay_s
-            if self.resets is not None:
+            elif self.sack_timer_s is None:
+                self.sack_timer_s = now + self.config.sack_delay_s
+            if self.resets is not None and self.resets.deferred is not None:
                 self.resets.after_data()
             if not self._is_sendable:
                 self._lifecycle.data_while_shutting_down(receiver.cumulative_tsn, now)
@@ -380,7 +377,7 @@ class SctpAssociation:
         halves = make_halves(self.config, agreement, seal, self._round_trip, self._events)
         self.sender, self.receiver, self.resets = halves
         self._control.abilities = abilities
-        self._unacknowledged_packets, self._is_sack_due, self._sack_timer_s = 0, False, None
+        self._unacknowledged_packets, self._is_sack_due, self.sack_timer_s = 0, False, None
         self.error_count, self._heard_s = 0, self._now
         self._heartbeat.start(self._now)
         if is_restart:
@@ -401,16 +398,16 @@ class SctpAssociation:
         self._events.append(event)
         self._chunks.clear()
         self._early.take_all()
-        self._sack_timer_s = None
+        self.sack_timer_s = None
         self.state_changed(self._now)
 
     # --- time ------------------------------------------------------------------------------------
     def next_timer(self) -> float | None:
         """Return when :meth:`handle_timer` must be called, seconds; ``None`` for never."""
         sender, resets = self.sender, self.resets
-        earliest, timers = self._sack_timer_s, [self._lifecycle.next_timer()]
+        earliest, timers = self.sack_timer_s, [self._lifecycle.timer_s]
         if sender and resets and not self._lifecycle.is_ended:
-            timers += sender.next_timer(), resets.next_timer(), self._heartbeat.next_timer()
+            timers += sender.next_timer(), resets.timer_s, self._heartbeat.next_timer()
         for timer in timers:
             if timer is not None and (earliest is None or timer < earliest):
                 earliest = timer
@@ -420,7 +417,7 @@ class SctpAssociation:
         """Do what is due; calling it early or late is harmless."""
         self._now = now
         self._lifecycle.handle_timer(now)
-        if self._sack_timer_s is not None and now >= self._sack_timer_s:
+        if self.sack_timer_s is not None and now >= self.sack_timer_s:
             self._is_sack_due = True
         if self.sender is None or self.resets is None or self._lifecycle.is_ended:
             return
@@ -460,7 +457,7 @@ class SctpAssociation:
                 lead = receiver.sack(self._heartbeat.mtu - COMMON_HEADER_SIZE)
                 self._is_sack_due = False
                 self._unacknowledged_packets = 0
-                self._sack_timer_s = None
+                self.sack_timer_s = None
             sender.write(packets, lead, now)
             if is_resetting:
                 packets += bundle(resets.poll(now), self._lifecycle.seal, self._heartbeat.mtu)

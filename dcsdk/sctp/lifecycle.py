@@ -77,6 +77,7 @@ class Lifecycle:
         state: where we are.
         tags: ours, and the peer's while known.
         seal: for our packets to the peer.
+        timer_s: when :meth:`handle_timer` has something to do, ``None`` for never.
     """
 
     __slots__ = (
@@ -89,11 +90,11 @@ class Lifecycle:
         "_repeated",
         "_retries",
         "_timeout_s",
-        "_timer_s",
         "is_ended",
         "seal",
         "state",
         "tags",
+        "timer_s",
     )
 
     def __init__(
@@ -116,7 +117,7 @@ class Lifecycle:
         self.seal = self._seal_for(0)
         self._agreement: Agreement | None = None
         self._repeated = b""  # the packet that T1 or T2 sends again
-        self._timer_s: float | None = None
+        self.timer_s: float | None = None
         self._timeout_s = config.rto_initial_s
         self._retries = 0
 
@@ -131,7 +132,7 @@ class Lifecycle:
         if self.state is not State.CLOSED or self.is_ended:
             return
         if patience_s:
-            self._timer_s = now + patience_s
+            self.timer_s = now + patience_s
         else:
             self.state = State.COOKIE_WAIT
             self._send_init(now)
@@ -158,8 +159,8 @@ class Lifecycle:
             existing = self.tags if is_fresh or self.state is State.COOKIE_ECHOED else None
             ack = self._handshake.init_ack(init, now=now, existing=existing, is_fresh=is_fresh)
             self._packets.append(seal.close_with_checksum(ack.encode()))
-            if self.state is State.CLOSED and self._timer_s is not None:
-                self._timer_s = now + self._timeout_s  # the peer makes the way; or else we do
+            if self.state is State.CLOSED and self.timer_s is not None:
+                self.timer_s = now + self._timeout_s  # the peer makes the way; or else we do
 
     def init_ack(self, value: bytes, now: float) -> None:
         """Take an INIT ACK: echo the cookie (RFC 9260 5.1 C).
@@ -368,13 +369,9 @@ class Lifecycle:
         self._on_end(event)
 
     # --- T1 and T2 -------------------------------------------------------------------------------
-    def next_timer(self) -> float | None:
-        """Return when something is to be repeated, seconds."""
-        return self._timer_s
-
     def handle_timer(self, now: float) -> None:
         """Repeat INIT, COOKIE ECHO, SHUTDOWN or SHUTDOWN ACK; give up after too many."""
-        if self._timer_s is None or now < self._timer_s:
+        if self.timer_s is None or now < self.timer_s:
             return
         if self.state is State.CLOSED:
             self.connect(now)
@@ -387,7 +384,7 @@ class Lifecycle:
             return
         self._timeout_s = min(self._timeout_s * 2, self._config.rto_max_s)
         self._packets.append(self._repeated)
-        self._timer_s = now + self._timeout_s
+        self.timer_s = now + self._timeout_s
 
     def set_timeout(self, timeout_s: float) -> None:
         """Use a measured time-out for the repetitions of a shutdown."""
@@ -396,10 +393,10 @@ class Lifecycle:
     def _repeat(self, packet: bytes, now: float) -> None:
         self._repeated = packet
         self._packets.append(packet)
-        self._timer_s = now + self._timeout_s
+        self.timer_s = now + self._timeout_s
 
     def _stop(self) -> None:
-        self._timer_s = None
+        self.timer_s = None
         self._repeated = b""
         self._retries = 0
 

@@ -110,13 +110,16 @@ class Outstanding:
         return ranges.starts[place] <= max(self.first_of(index), self.cumulative + 1)
 
     # --- acknowledgements ------------------------------------------------------------------------
-    def acknowledge_plain(self, cumulative: int, now: float) -> tuple[int, float]:
+    def acknowledge_plain(self, cumulative: int, now: float) -> tuple[int, float] | None:
         """Take a cumulative TSN while :attr:`is_plain`: the hot path.
 
         Returns:
             Bytes newly acknowledged, and the round trip of the newest packet among them in
-            seconds (-1 when not even one packet was acknowledged as a whole).
+            seconds (-1 when not even one packet was acknowledged as a whole). ``None`` when it is
+            not plain: then nothing was done.
         """
+        if self.lost or self.retries or self._acknowledged.starts:
+            return None
         ends = self.ends
         count = bisect_right(ends, cumulative)
         self.cumulative = self.highest = cumulative

@@ -74,7 +74,9 @@ class RoundTrip:
         if self.smoothed_s == 0.0:
             return self.timeout_s
         wait = 2 * self.smoothed_s + ack_delay_s + CLOCK_GRANULARITY_S
-        return min(max(wait, MIN_PROBE_TIMEOUT_S), self.timeout_s)
+        if wait < MIN_PROBE_TIMEOUT_S:
+            wait = MIN_PROBE_TIMEOUT_S
+        return wait if wait < self.timeout_s else self.timeout_s
 
 
 class LossEpisode:

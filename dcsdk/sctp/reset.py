@@ -44,12 +44,15 @@ class StreamResets:
         local_sequence: number of our first request: our initial TSN.
         peer_sequence: number of the peer's first request: its initial TSN.
         events: where ``ResetDone`` and ``StreamsReset`` go.
+
+    Attributes:
+        timer_s: when the outstanding request is to be repeated, ``None`` for never.
+        deferred: the peer's request that waits for data, ``None`` for none.
     """
 
     __slots__ = (
         "_asked_sequence",
         "_chunks",
-        "_deferred",
         "_events",
         "_expected",
         "_last_response",
@@ -58,8 +61,9 @@ class StreamResets:
         "_receiver",
         "_request",
         "_round_trip",
-        "_timer_s",
         "_wanted",
+        "deferred",
+        "timer_s",
     )
 
     def __init__(
@@ -80,10 +84,10 @@ class StreamResets:
         self._next_sequence = local_sequence
         self._request: OutgoingResetRequest | None = None
         self._chunks: list[bytes] = []
-        self._timer_s: float | None = None
+        self.timer_s: float | None = None
         self._expected = peer_sequence
         self._last_response: ReconfigResponse | None = None
-        self._deferred: OutgoingResetRequest | None = None
+        self.deferred: OutgoingResetRequest | None = None
         self._asked_sequence: int | None = None  # incoming request our next request answers
 
     @property
@@ -107,13 +111,9 @@ class StreamResets:
         chunks, self._chunks = self._chunks, []
         return chunks
 
-    def next_timer(self) -> float | None:
-        """Return when the outstanding request is to be repeated, seconds."""
-        return self._timer_s
-
     def handle_timer(self, now: float) -> bool:
         """Repeat the request if its time is over; tell whether that happened."""
-        if self._timer_s is None or now < self._timer_s or self._request is None:
+        if self.timer_s is None or now < self.timer_s or self._request is None:
             return False
         self._round_trip.back_off()
         self._send_request(now)
@@ -146,16 +146,16 @@ class StreamResets:
     def _send_request(self, now: float) -> None:
         if self._request is not None:
             self._chunks.append(_reconfig(self._request))
-            self._timer_s = now + self._round_trip.timeout_s
+            self.timer_s = now + self._round_trip.timeout_s
 
     def _on_response(self, response: ReconfigResponse, now: float) -> None:
         request = self._request
         if request is None or response.response_sequence != request.request_sequence:
             return
         if response.result in _RETRY:
-            self._timer_s = now + self._round_trip.timeout_s
+            self.timer_s = now + self._round_trip.timeout_s
             return
-        self._request = self._timer_s = None
+        self._request = self.timer_s = None
         is_performed = response.result in _DONE
         for stream_id in request.stream_ids:
             stream = self._packetizer.stream(stream_id)
@@ -180,8 +180,8 @@ class StreamResets:
 
     def after_data(self) -> None:
         """More data came: perform a reset that waited for it (RFC 6525 5.2.2 E2)."""
-        if self._deferred is not None and self._receiver.is_received(self._deferred.last_tsn):
-            request, self._deferred = self._deferred, None
+        if self.deferred is not None and self._receiver.is_received(self.deferred.last_tsn):
+            request, self.deferred = self.deferred, None
             self._perform(request)
 
     def _on_request(self, request: ReconfigParameter) -> None:
@@ -203,10 +203,10 @@ class StreamResets:
         elif isinstance(request, IncomingResetRequest):
             self._on_incoming(request)
         elif self._receiver.is_received(request.last_tsn):
-            self._deferred = None
+            self.deferred = None
             self._perform(request)
         else:
-            self._deferred = request
+            self.deferred = request
             self._chunks.append(
                 _reconfig(
                     ReconfigResponse(response_sequence=sequence, result=ReconfigResult.IN_PROGRESS)

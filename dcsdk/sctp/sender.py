@@ -318,8 +318,10 @@ class Sender:
         if number >= self.packetizer.next_tsn:
             raise PeerViolation("SACK for a TSN that was not sent", source="RFC 9260 6.2.1")
         is_advanced = distance > 0
-        if not gap_count and not duplicate_count and outstanding.is_plain:
-            acknowledged, rtt = outstanding.acknowledge_plain(number, now)
+        if not (gap_count or duplicate_count) and (
+            plain := outstanding.acknowledge_plain(number, now)
+        ):
+            acknowledged, rtt = plain
             if rtt >= 0:
                 self._round_trip.sample(rtt)
         else:
