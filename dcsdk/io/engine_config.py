@@ -46,7 +46,8 @@ class EngineConfig:
         use_gro: receive many datagrams with one call where the kernel can.
         is_raw_openssl: encrypt and decrypt past pyOpenSSL's public methods, in less than half the
             time, over handles that a later release of it may drop; then this is an error and not
-            slower in silence. ``dcsdk.tls.raw_openssl.is_available()`` is on wherever it can be.
+            slower in silence. ``is_raw_openssl_available()`` is on wherever it can be. For the
+            native engine.
         keylog: gets NSS key log lines, for example a ``dcsdk.io.keylog.KeyLog``.
         capture: gets everything on the paths the engine binds, and the secrets that open it.
     """

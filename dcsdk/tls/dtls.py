@@ -314,6 +314,7 @@ class DtlsAssociation:
             return
         self._state = _State.ESTABLISHED
         self._protection = self._context.protection(connection)
+        self._verified = None  # renegotiation is off: nobody asks again
         self._events.append(
             HandshakeDone(
                 suite=connection.get_cipher_name() or "",

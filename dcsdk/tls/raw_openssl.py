@@ -85,7 +85,7 @@ class RawProtection:
             append(plaintext[:result])
 
 
-def is_available() -> bool:
+def is_raw_openssl_available() -> bool:
     """Tell whether the installed pyOpenSSL and cryptography allow it."""
     return unavailable_reason() is None
 

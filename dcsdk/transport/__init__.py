@@ -24,6 +24,7 @@ from dcsdk.plugins.engine_native import NativeEngine
 from dcsdk.sctp import CongestionController, SctpConfig, SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
+from dcsdk.tls.raw_openssl import is_raw_openssl_available
 
 __all__ = [
     "Association",
@@ -45,4 +46,5 @@ __all__ = [
     "PathStats",
     "SctpConfig",
     "SctpStats",
+    "is_raw_openssl_available",
 ]

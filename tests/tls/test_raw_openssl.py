@@ -135,7 +135,7 @@ def _untested() -> object:
 @pytest.mark.usefixtures("_untested")
 def test_the_raw_way_is_there_with_the_versions_we_are_tested_with() -> None:
     assert raw_openssl.unavailable_reason() is None
-    assert raw_openssl.is_available()
+    assert raw_openssl.is_raw_openssl_available()
     assert EngineConfig(is_raw_openssl=True).is_raw_openssl
     assert not EngineConfig().is_raw_openssl
 
@@ -180,7 +180,7 @@ def test_where_a_handle_is_missing_the_switch_is_refused_with_the_reason(
     name: str, value: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raw_openssl, name, value)
-    assert not raw_openssl.is_available()
+    assert not raw_openssl.is_raw_openssl_available()
     with pytest.raises(ConfigError, match=f"is_raw_openssl.*{reason}"):
         EngineConfig(is_raw_openssl=True)
     EngineConfig()
