@@ -30,6 +30,10 @@ MAX_EARLY_STREAMS, MAX_EARLY_BYTES = 64, 256 << 10
 """What waits for channels that are not open here yet: the peer may send as soon as it has our
 offer, before we have its answer (RFC 8864 6.4). Beyond that the stream is reset."""
 
+MAX_PASSED_OVER = 8
+"""Channels whose message needs more room than there is: so many keep their turn while those behind
+them go on; when there are more, all wait."""
+
 WINDOW_STEPS = 16
 """The peer is told of more room in steps of this part of the receive window."""
 
@@ -63,7 +67,7 @@ class ChannelTable:
         self._early: dict[int, _EarlyStream] = {}
         self._early_bytes = 0
         self._blocked: OrderedDict[int, DataChannel] = OrderedDict()
-        self._promised = 0  # bytes for sends that were woken and have not sent
+        self._promised = 0  # bytes for sends that were woken since the last settling
         self._resetting: set[int] = set()
         self._known: set[int] = set()
         self._sctp: SctpAssociation | None = None
@@ -399,22 +403,31 @@ class ChannelTable:
     def _wake_blocked(self) -> None:
         """Share the room there is among those that wait for it, in turn.
 
-        What one is woken for is not there for the next, so the work is that of the woken ones.
+        What one is woken for is not there for the next, so the work is for those that are woken,
+        not for all that wait.
         """
         blocked, low = self._blocked, self._config.max_queued_bytes // 2
+        self._promised = 0
+        passed_over: list[int] = []
         for _ in range(len(blocked)):
-            if self.free_bytes() <= 0:
+            if self.free_bytes() <= 0 or len(passed_over) >= MAX_PASSED_OVER:
                 break
             stream_id, channel = blocked.popitem(last=False)
             if channel.state is not ChannelState.OPEN:
                 continue
-            if self.queued_bytes(stream_id) <= low:
-                self._promised += channel.room_changed()  # registers again when it still waits
-            else:
+            if self.queued_bytes(stream_id) > low:
                 blocked[stream_id] = channel
-        self._promised = 0
+            elif given := channel.room_changed():  # registers again when it still waits
+                self._promised += given
+            elif stream_id in blocked:
+                passed_over.append(stream_id)
+        for stream_id in reversed(passed_over):
+            blocked.move_to_end(stream_id, last=False)
         if self._driver is not None:
-            self._driver.on_settled = self._wake_blocked if blocked else None
+            is_due = bool(self._promised)
+            self._driver.on_settled = self._wake_blocked if blocked or is_due else None
+            if is_due:
+                self._driver.request_flush()  # they may be cancelled and send nothing
 
     def _hand_over_early(self, channel: DataChannel) -> None:
         early = self._early.pop(channel.stream_id, None)
