@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dcsdk.errors import ChannelClosed
+from dcsdk.errors import CallRejected, ChannelClosed
 from dcsdk.sdp.dcmap import Dcmap
 
 if TYPE_CHECKING:
+    from dcsdk.interfaces import Reoffer
     from dcsdk.media_line import MediaLine
 
 
@@ -76,9 +77,12 @@ class ChannelRequest:
 
         Raises:
             ChannelClosed: decided before, or too late.
+            CallRejected: the other side took its request back.
             SecurityError, TransportError, OperationTimeout: the channel did not come up.
         """
         if not self.is_waiting:
+            if self._outcome.done() and (error := self._outcome.result()) is not None:
+                raise error
             raise ChannelClosed(f"the request for channel {self.stream_id} is decided already")
         self.decision.set_result(True)
         error = await asyncio.shield(self._outcome)
@@ -107,3 +111,30 @@ class ChannelRequest:
         self.refuse()
         if not self._outcome.done():
             self._outcome.set_result(error)
+
+
+async def wait_decided(
+    requests: Sequence[ChannelRequest], reoffer: Reoffer, timeout_s: float
+) -> None:
+    """Wait until the program has decided all requests of a re-offer, or ``timeout_s`` is over.
+
+    Raises:
+        CallRejected: the other side took its offer back, or hung up, meanwhile.
+    """
+    if not requests:
+        return
+    error = CallRejected("the other side took its offer back", status=487)
+
+    async def give_up() -> None:
+        await reoffer.wait_withdrawn()
+        for request in requests:
+            request.fail(error)
+
+    giving_up = asyncio.create_task(give_up(), name="withdrawn re-offer")
+    try:
+        await asyncio.wait([request.decision for request in requests], timeout=timeout_s)
+        if giving_up.done():
+            raise error
+    finally:
+        giving_up.cancel()
+        await asyncio.wait([giving_up])

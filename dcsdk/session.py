@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from dcsdk.bootstrap import Bootstrap
-from dcsdk.channel_request import ChannelRequest
+from dcsdk.channel_request import ChannelRequest, wait_decided
 from dcsdk.errors import (
     CallRejected,
     DcsdkError,
@@ -67,6 +67,7 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watched: WeakSet[MediaLine] = WeakSet()
         self._is_closing = False
+        self._given_up_ids = set[int]()
         self.bootstrap = self._bootstrap(None)
 
     # --- what stands ---------------------------------------------------------------------------
@@ -284,8 +285,12 @@ class Session:
             self._require_dialog()
             line = await self._application_line(req_app, pinned_fingerprint)
             dcmap = describe(stream_id=self._next_stream_id())
-            await self._reoffer({line: [dcmap]})
-            channel = line.channels.get(dcmap.stream_id)
+            try:
+                await self._reoffer({line: [dcmap]})
+            finally:
+                channel = line.channels.get(dcmap.stream_id)
+                if channel is None:  # its stream is still being reset (RFC 8831 6.7)
+                    self._given_up_ids.add(dcmap.stream_id)
         if channel is None or line.is_closed:
             raise UnsupportedByPeer(
                 f"the other side refused channel {dcmap.stream_id}", source="RFC 8864 6.4"
@@ -294,6 +299,7 @@ class Session:
 
     def _next_stream_id(self) -> int:
         used = {stream_id for line in self.negotiation.media_lines for stream_id in line.channels}
+        used |= self._given_up_ids
         stream_id = self._config.profile.first_application_stream_id
         while stream_id in used:
             stream_id += 1
@@ -367,7 +373,7 @@ class Session:
         before = self.negotiation.lines
         try:
             offered = self.negotiation.review(reoffer.offer, dc_allowed=self._services.dc_allowed())
-            accepted = await self._decide(offered, requests, created)
+            accepted = await self._decide(reoffer, offered, requests, created)
             answer, fresh = await self.negotiation.answer(offered, reoffer.offer, accepted)
             await reoffer.accept(answer)
         except DcsdkError as exc:
@@ -411,6 +417,7 @@ class Session:
 
     async def _decide(
         self,
+        reoffer: Reoffer,
         offered: Sequence[OfferedLine],
         requests: list[ChannelRequest],
         created: list[MediaLine],
@@ -419,11 +426,7 @@ class Session:
         for item in offered:
             if item.role is LineRole.APPLICATION and item.offered is not None:
                 requests += self._ask(item)
-        if requests:
-            await asyncio.wait(
-                [request.decision for request in requests],
-                timeout=self._config.request_timeout_s,
-            )
+        await wait_decided(requests, reoffer, self._config.request_timeout_s)
         accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
         for item in offered:
             if item.offered is None:

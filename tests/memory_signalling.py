@@ -34,10 +34,13 @@ class MemoryReoffer(Reoffer):
     def __init__(self, offer: SDP) -> None:
         self.offer = offer
         self.outcome: asyncio.Future[SDP] = asyncio.get_running_loop().create_future()
-        self.is_taken_back = False
+        self.taken_back = asyncio.Event()
+
+    async def wait_withdrawn(self) -> None:
+        await self.taken_back.wait()
 
     async def accept(self, answer: SDP) -> None:
-        if self.is_taken_back:
+        if self.taken_back.is_set():
             raise CallRejected("the peer took its offer back", status=487)
         self.outcome.set_result(SDP.parse(answer.encode()))
 
@@ -80,7 +83,7 @@ class MemoryDialog(SignallingDialog):
             async with asyncio.timeout(timeout_s):
                 return self.answers(await reoffer.outcome)
         except asyncio.CancelledError:
-            reoffer.is_taken_back = True
+            reoffer.taken_back.set()
             raise
 
     async def wait_after_glare(self) -> None:

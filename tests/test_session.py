@@ -123,6 +123,22 @@ async def test_an_offer_that_is_taken_back_leaves_both_sides_as_they_were(
         await channel(answered, session, "and back")
 
 
+@pytest.mark.clause("RFC 3261 9.2")
+async def test_a_program_that_decides_nothing_holds_up_nobody_who_gave_up(
+    board: Switchboard,
+) -> None:
+    async with a_pair(board, request_timeout_s=3600.0) as (session, answered):
+        opening = asyncio.create_task(session.open(label="withdrawn"))
+        request = await anext(answered.incoming())
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await channel(session, answered, "next")
+        assert not request.is_waiting
+        with pytest.raises(CallRejected, match="took its offer back"):
+            await request.accept()
+
+
 # --- answers that are wrong -----------------------------------------------------------------------
 def without_fingerprints(answer: SessionDescription) -> SessionDescription:
     for index, media in enumerate(answer.media):

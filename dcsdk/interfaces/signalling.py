@@ -67,6 +67,10 @@ class Reoffer(ABC):
     async def reject(self, status: int, reason: str | None = None) -> None:
         """Refuse; the session stays as it was (RFC 3261 14.1)."""
 
+    @abstractmethod
+    async def wait_withdrawn(self) -> None:
+        """Wait until nobody wants an answer: the peer took it back, or the dialog ended."""
+
 
 class SignallingDialog(ABC):
     """One confirmed dialog of a call."""

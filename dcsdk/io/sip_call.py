@@ -50,6 +50,7 @@ class IncomingReoffer:
         self._leg = leg
         self._incoming = incoming
         self._is_open = True
+        self._withdrawn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def accept(self, body: bytes) -> None:
         """Answer 200 and wait for the ACK. Without an ACK the dialog ends with BYE (14.2).
@@ -78,6 +79,16 @@ class IncomingReoffer:
         if not self._incoming.is_answered:
             self._incoming.reply(status, reason)
         self._close()
+
+    async def wait_withdrawn(self) -> None:
+        """Wait until nobody wants an answer: the peer took it back, or the dialog ended."""
+        await asyncio.shield(self._withdrawn)
+
+    def withdraw(self) -> None:
+        """Answer 487, unless it is answered, and wake who waits. Idempotent."""
+        self.reject(487)
+        if not self._withdrawn.done():
+            self._withdrawn.set_result(None)
 
     def _close(self) -> None:
         if self._is_open:
@@ -114,7 +125,7 @@ class CallLeg:
         self.refuse: Callable[[int], None] | None = None
         self._agent = agent
         self._pending: ClientTransaction | None = None
-        self._incoming: IncomingRequest | None = None
+        self._reoffer: IncomingReoffer | None = None
         self._bye_task: asyncio.Task[None] | None = None
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -237,8 +248,8 @@ class CallLeg:
         self.reoffers.close()
         if self._pending is not None:
             self._pending.cancel()
-        if self._incoming is not None and not self._incoming.is_answered:
-            self._incoming.reply(487)
+        if self._reoffer is not None:
+            self._reoffer.withdraw()
         self._agent.forget(self)
         if self.on_ended is not None:
             self.on_ended()
@@ -310,12 +321,11 @@ class CallLeg:
         except RemoteProtocolError:
             self.exchange.end()
             raise
-        self._incoming = incoming
-        reoffer = IncomingReoffer(self, incoming)
+        self._reoffer = reoffer = IncomingReoffer(self, incoming)
 
         def withdrawn() -> None:
             self.reoffers.discard(reoffer)
-            reoffer.reject(487)
+            reoffer.withdraw()
 
         incoming.when_cancelled(withdrawn)
         if not self.reoffers.put(reoffer):

@@ -34,6 +34,9 @@ class SipReoffer(Reoffer):
     async def reject(self, status: int, reason: str | None = None) -> None:
         self._incoming.reject(status, reason)
 
+    async def wait_withdrawn(self) -> None:
+        await self._incoming.wait_withdrawn()
+
 
 class _Reoffers(AsyncIterator[Reoffer]):
     """The re-INVITEs of a dialog; one whose SDP cannot be read is refused here."""

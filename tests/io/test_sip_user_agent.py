@@ -448,7 +448,7 @@ async def test_a_reoffer_that_is_not_answered_in_time_is_taken_back(
     reoffer = await anext(other.reoffers)
     with pytest.raises(OperationTimeout):
         await pending
-    await reoffer._incoming.cancelled.wait()
+    await reoffer.wait_withdrawn()
     with pytest.raises(CallRejected):
         await reoffer.accept(b"late")
     assert not leg.is_ended
@@ -474,6 +474,7 @@ async def test_bye_while_a_reoffer_is_open_ends_both(stack: AsyncExitStack) -> N
     pending = asyncio.ensure_future(leg.reinvite(b"again", timeout_s=5))
     reoffer = await anext(other.reoffers)
     await other.bye()
+    await reoffer.wait_withdrawn()
     with pytest.raises(CallRejected) as caught:
         await pending
     assert caught.value.status == 487
