@@ -19,7 +19,7 @@ class Mailbox(Generic[T]):
         self._limit = limit
         self._items: list[T] = []  # an empty list costs less than a deque
         self._is_closed = False
-        self._changed = asyncio.Event()
+        self._changed: asyncio.Event | None = None  # while somebody waits
 
     @property
     def is_full(self) -> bool:
@@ -31,7 +31,7 @@ class Mailbox(Generic[T]):
         if self.is_full:
             return False
         self._items.append(item)
-        self._changed.set()
+        self._wake()
         return True
 
     def discard(self, item: T) -> None:
@@ -42,7 +42,12 @@ class Mailbox(Generic[T]):
     def close(self) -> None:
         """Take no more; iteration ends after what waits. Idempotent."""
         self._is_closed = True
-        self._changed.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None:
+            changed.set()
 
     def __aiter__(self) -> Self:
         return self
@@ -51,6 +56,7 @@ class Mailbox(Generic[T]):
         while not self._items:
             if self._is_closed:
                 raise StopAsyncIteration
-            self._changed.clear()
+            if self._changed is None:
+                self._changed = asyncio.Event()
             await self._changed.wait()
         return self._items.pop(0)

@@ -240,11 +240,9 @@ class NativeAssociation(Association):
             ChannelClosed: closed meanwhile.
             OperationTimeout: not established in ``timeout_s``; the association goes on trying.
         """
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.shield(self._established)
-        except TimeoutError as exc:
-            raise OperationTimeout(f"no association in {timeout_s} s") from exc
+        _, missing = await asyncio.wait((self._established,), timeout=timeout_s)
+        if missing:
+            raise OperationTimeout(f"no association in {timeout_s} s")
         if self._is_ended:
             raise self._ended_error()
 

@@ -6,7 +6,6 @@ Source: RFC 3758 3.5, RFC 7496 3, RFC 8260 2.3.
 from __future__ import annotations
 
 from bisect import insort
-from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
@@ -80,7 +79,7 @@ class Abandonment:
         packetizer: Packetizer,
         *,
         is_interleaving: bool,
-        events: deque[Event | RawMessage],
+        events: list[Event | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._packetizer = packetizer

@@ -17,7 +17,6 @@ an ``Aborted`` event; anything malformed is dropped and counted.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from google_crc32c import extend
@@ -72,7 +71,7 @@ class SctpAssociation:
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
         self.config = config
         self._now = 0.0
-        self._events: deque[Event | RawMessage] = deque()
+        self._events: list[Event | RawMessage] = []
         self._packets: list[bytes] = []  # whole packets to send before everything else
         self._chunks: list[bytes] = []  # control chunks to send, bundled
         self._round_trip = RoundTrip(config.rto_initial_s, config.rto_min_s, config.rto_max_s)
@@ -468,7 +467,7 @@ class SctpAssociation:
         """Return the next event, or ``None``."""
         if not self._events:
             return None
-        event = self._events.popleft()
+        event = self._events.pop(0)
         return MessageReceived._make(event) if isinstance(event, tuple) else event
 
     def poll_batch(self) -> list[Event | RawMessage]:
@@ -476,7 +475,7 @@ class SctpAssociation:
 
         ``type(item) is tuple`` tells a message, with the fields of :class:`MessageReceived`.
         """
-        batch = list(self._events)
+        batch = self._events[:]
         self._events.clear()
         return batch
 

@@ -88,8 +88,10 @@ class ControlChunks:
             raise ParseError("INIT ACK or SHUTDOWN COMPLETE is not alone", source="RFC 9260 6.10")
         if kind == ChunkType.COOKIE_ECHO and position != COMMON_HEADER_SIZE:
             raise ParseError("COOKIE ECHO is not the first chunk", source="RFC 9260 5.1")
+        before = self._lifecycle.state
         handler(self, flags, packet[position + 4 : stop], now)
-        self._association.state_changed(now)
+        if self._lifecycle.state is not before:
+            self._association.state_changed(now)
         return end if self._lifecycle.is_ended else (stop + 3) & ~3
 
     def receive_stray(self, packet: bytes, now: float) -> None:

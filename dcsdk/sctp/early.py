@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from dcsdk.errors import LocalProtocolError
@@ -57,7 +56,7 @@ class EarlyMessages:
         self._messages.append(message)
         self.total_bytes += len(message.data)
 
-    def send_all(self, sender: Sender, events: deque[Event | RawMessage]) -> None:
+    def send_all(self, sender: Sender, events: list[Event | RawMessage]) -> None:
         """Hand everything to the sender; what the peer has no stream for is abandoned."""
         for message in self.take_all():
             try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.events import Event, RawMessage
 from dcsdk.sctp.lifecycle import Agreement
@@ -19,7 +17,7 @@ def make_halves(
     agreement: Agreement,
     seal: Seal,
     round_trip: RoundTrip,
-    events: deque[Event | RawMessage],
+    events: list[Event | RawMessage],
 ) -> tuple[Sender, Receiver, StreamResets]:
     """Return the parts that exist once an association is established.
 

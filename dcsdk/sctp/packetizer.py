@@ -8,9 +8,8 @@ else goes chunk by chunk through :meth:`Packetizer._write_bundle`.
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
 from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage, SendBufferLow
@@ -26,6 +25,12 @@ _WHOLE = FLAG_BEGIN | FLAG_END
 
 MIN_FRAGMENT = 256
 """A message that needs several packets anyway begins in the rest of one if this much fits."""
+
+
+@lru_cache(maxsize=64)
+def _compiled(form: str) -> struct.Struct:
+    """Compile the form of full packets, of which there are as many as packet sizes."""
+    return struct.Struct(form)
 
 
 class Packetizer:
@@ -78,7 +83,7 @@ class Packetizer:
         mtu: int,
         is_interleaving: bool,
         open_limit: int,
-        events: deque[Event | RawMessage],
+        events: list[Event | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._seal = seal
@@ -103,11 +108,12 @@ class Packetizer:
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size
         form = f"BBHLQL{self.full}s" if self._is_interleaving else f"BBHLQ{self.full}s"
-        self._pack_full = struct.Struct(f"!{form}").pack
         if self._seal.is_zero_checksum:
             # The common header never changes, so one call writes the whole packet.
-            whole = struct.Struct(f"!12s{form}")
+            whole = _compiled(f"!12s{form}")
             self._pack_full = partial(whole.pack, self._seal.head + NO_CHECKSUM)
+        else:
+            self._pack_full = _compiled(f"!{form}").pack
 
     def stream(self, stream_id: int) -> OutboundStream:
         """Return the stream, made on first use."""

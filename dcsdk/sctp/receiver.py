@@ -7,7 +7,6 @@ The hot path is :meth:`Receiver.data`: the expected TSN, no gap open. Everything
 from __future__ import annotations
 
 import struct
-from collections import deque
 
 from dcsdk.errors import ParseError
 from dcsdk.sctp.chunks import (
@@ -98,7 +97,7 @@ class Receiver:
         max_message_size: int,
         stream_count: int,
         is_interleaving: bool,
-        events: deque[Event | RawMessage],
+        events: list[Event | RawMessage],
     ) -> None:
         self._expected = initial_tsn  # as on the wire
         self._cumulative = initial_tsn - 1  # never wraps; exact only after _synchronize()

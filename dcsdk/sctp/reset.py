@@ -6,7 +6,6 @@ reset only after everything queued on it was sent, and nothing is sent on it unt
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 
 from dcsdk.sctp.chunks import CauseChunk, ChunkType
@@ -74,7 +73,7 @@ class StreamResets:
         round_trip: RoundTrip,
         local_sequence: int,
         peer_sequence: int,
-        events: deque[Event | RawMessage],
+        events: list[Event | RawMessage],
     ) -> None:
         self._packetizer = packetizer
         self._receiver = receiver

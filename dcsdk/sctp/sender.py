@@ -102,7 +102,7 @@ class Sender:
         peer_window: int,
         stream_count: int,
         abilities: PeerAbilities,
-        events: deque[Event | RawMessage],
+        events: list[Event | RawMessage],
         round_trip: RoundTrip,
     ) -> None:
         self._config = config

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from dcsdk.sctp.events import Event, RawMessage
 
 MESSAGE_OVERHEAD = 64
@@ -47,7 +45,7 @@ class InboundStreams:
 
     __slots__ = ("_events", "_mask", "_streams", "held", "unread")
 
-    def __init__(self, events: deque[Event | RawMessage], sequence_mask: int) -> None:
+    def __init__(self, events: list[Event | RawMessage], sequence_mask: int) -> None:
         self._events = events
         self._mask = sequence_mask
         self._streams: dict[int, InboundStream] = {}
