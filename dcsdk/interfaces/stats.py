@@ -111,6 +111,16 @@ class AssociationStats:
         return self.sctp.packets_sent if self.sctp is not None else 0
 
     @property
+    def is_interleaving(self) -> bool:
+        """Large messages of several channels take turns (I-DATA, RFC 8260)."""
+        return self.sctp is not None and self.sctp.is_interleaving
+
+    @property
+    def is_zero_checksum(self) -> bool:
+        """SCTP leaves its checksum out, since DTLS guards every packet (RFC 9653)."""
+        return self.sctp is not None and self.sctp.is_zero_checksum
+
+    @property
     def packets_received(self) -> int:
         """SCTP packets that came inside DTLS."""
         return self.sctp.packets_received if self.sctp is not None else 0

@@ -487,6 +487,7 @@ class SctpAssociation:
             self._round_trip,
             self.sender,
             self.receiver,
+            self._control.abilities,
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             packets_dropped=self._packets_dropped,

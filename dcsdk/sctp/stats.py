@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from dcsdk.sctp.cookie import PeerAbilities
 from dcsdk.sctp.events import AssociationState
 from dcsdk.sctp.receiver import Receiver
 from dcsdk.sctp.recovery import RoundTrip
@@ -38,6 +39,9 @@ class SctpStats:
         chunks_dropped: data chunks thrown away for lack of room.
         messages_abandoned: messages given up after they were sent at least in part.
         error_count: consecutive time-outs; the association ends above ``max_retrans``.
+        is_interleaving: large messages take turns, in I-DATA chunks (RFC 8260); like the next,
+            known and ``True`` once both sides were found to be able.
+        is_zero_checksum: packets carry no checksum of SCTP (RFC 9653).
     """
 
     state: AssociationState
@@ -63,6 +67,8 @@ class SctpStats:
     chunks_dropped: int = 0
     messages_abandoned: int = 0
     error_count: int = 0
+    is_interleaving: bool = False
+    is_zero_checksum: bool = False
 
 
 def snapshot(
@@ -71,6 +77,7 @@ def snapshot(
     round_trip: RoundTrip,
     sender: Sender | None,
     receiver: Receiver | None,
+    abilities: PeerAbilities,
     *,
     packets_sent: int,
     packets_received: int,
@@ -85,6 +92,8 @@ def snapshot(
         packets_received=packets_received,
         packets_dropped=packets_dropped,
         error_count=error_count,
+        is_interleaving=abilities.is_interleaving,
+        is_zero_checksum=abilities.is_zero_checksum,
     )
     if sender is None or receiver is None:
         return stats

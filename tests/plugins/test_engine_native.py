@@ -28,6 +28,7 @@ from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.keylog import KeyLog
 from dcsdk.plugins.engine_native import NativeEngine
 from dcsdk.plugins.native_association import NativeAssociation
+from dcsdk.sctp.config import SctpConfig
 from dcsdk.security import SecurityScope
 from dcsdk.tls.certificate import Certificate
 
@@ -303,6 +304,19 @@ async def test_stats_count_what_happened() -> None:
         assert stats.path.bytes_sent > 100_000
         assert stats.records_dropped == 0
         assert server.association.stats().packets_received > 80
+
+
+@pytest.mark.clause("RFC 8260 2.2.1", "RFC 9653 5.2")
+@pytest.mark.parametrize("is_able", [True, False])
+async def test_stats_tell_which_extensions_both_sides_use(is_able: bool) -> None:
+    sctp = SctpConfig(is_interleaving_offered=is_able)
+    config = EngineConfig(sctp=sctp, is_zero_checksum_offered=is_able)
+    async with connected(config=config) as pair:
+        for end in pair:
+            stats = end.association.stats()
+            assert stats.is_interleaving is stats.is_zero_checksum is is_able
+    async with ends(config=config) as (client, _):
+        assert not client.association.stats().is_interleaving, "not known yet"
 
 
 # --- OpenSSL's own programs -----------------------------------------------------------------------
