@@ -189,12 +189,13 @@ class DtlsAssociation:
             raise LocalProtocolError("application data before the DTLS handshake is done")
         size = len(packets[start])
         record = size + GCM_OVERHEAD
-        limit = min(len(packets), start + MAX_SEGMENTS, start + MAX_TRANSMIT_BYTES // record)
         end = start + 1
-        while end < limit and len(packets[end]) == size:
-            end += 1
-        if end < limit and len(packets[end]) < size:
-            end += 1
+        if end < len(packets):
+            limit = min(len(packets), start + MAX_SEGMENTS, start + MAX_TRANSMIT_BYTES // record)
+            while end < limit and len(packets[end]) == size:
+                end += 1
+            if end < limit and len(packets[end]) < size:
+                end += 1
         run = packets[start:end]
         try:
             data = protection.protect(run)
@@ -385,22 +386,33 @@ class DtlsAssociation:
         self, protection: RecordProtection, data: bytes, segment_size: int, packets: list[bytes]
     ) -> None:
         """Decrypt datagrams that hold one application record each."""
-        count = -(-len(data) // segment_size)
-        at_once = max(1, _MAX_WRITE // segment_size)
-        view = memoryview(data) if count > at_once else data
-        for first in range(0, count, at_once):
-            try:
-                protection.unprotect(
-                    view[first * segment_size : (first + at_once) * segment_size],
-                    min(at_once, count - first),
-                    segment_size,
-                    packets,
-                )
-            except SSL.WantReadError:
-                self.records_dropped += 1  # a replayed or forged record: OpenSSL skipped it
-            except SSL.Error as exc:
-                self._read_failed(exc)
-                return
+        size = len(data)
+        if size <= segment_size:
+            self._decrypt(protection, data, 1, segment_size, packets)
+            return
+        view = memoryview(data)
+        at_once = max(1, _MAX_WRITE // segment_size) * segment_size
+        for first in range(0, size, at_once):
+            part = view[first : first + at_once]
+            self._decrypt(protection, part, -(-len(part) // segment_size), segment_size, packets)
+
+    def _decrypt(
+        self,
+        protection: RecordProtection,
+        data: bytes | memoryview,
+        count: int,
+        size: int,
+        packets: list[bytes],
+    ) -> None:
+        """Decrypt some glued records, unless an earlier one ended the association."""
+        if self._protection is None:
+            return
+        try:
+            protection.unprotect(data, count, size, packets)
+        except SSL.WantReadError:
+            self.records_dropped += 1  # a replayed or forged record: OpenSSL skipped it
+        except SSL.Error as exc:
+            self._read_failed(exc)
 
     def _read_failed(self, exc: SSL.Error) -> None:
         if isinstance(exc, SSL.ZeroReturnError):

@@ -36,22 +36,13 @@ def is_data_run(data: bytes, segment_size: int) -> bool:
         data: one datagram, or several of one length of which the last may be shorter.
         segment_size: length of the segments, bytes, more than 0.
     """
-    whole, rest = divmod(len(data), segment_size)
-    if rest:
-        last = whole * segment_size
-        if (
-            data[last : last + 5] != _DATA_PREFIX
-            or int.from_bytes(data[last + 11 : last + 13], "big") != rest - HEADER_LENGTH
-        ):
-            return False
-        if not whole:
-            return True
-    if whole == 1:
-        return (
-            data[:5] == _DATA_PREFIX
-            and int.from_bytes(data[11:13], "big") == segment_size - HEADER_LENGTH
-        )
+    size = len(data)
+    if size <= segment_size:
+        return _is_data_record(data)
     if segment_size <= HEADER_LENGTH:
+        return False
+    whole, rest = divmod(size, segment_size)
+    if rest and not _is_data_record(data[size - rest :]):
         return False
     end = whole * segment_size
     for offset, value in enumerate(_DATA_PREFIX):
@@ -61,6 +52,13 @@ def is_data_run(data: bytes, segment_size: int) -> bool:
     return (
         data[11:end:segment_size].count(length >> 8) == whole
         and data[12:end:segment_size].count(length & 0xFF) == whole
+    )
+
+
+def _is_data_record(data: bytes) -> bool:
+    """Tell whether some bytes are one encrypted application record, no more and no less."""
+    return (
+        data[:5] == _DATA_PREFIX and int.from_bytes(data[11:13], "big") == len(data) - HEADER_LENGTH
     )
 
 
