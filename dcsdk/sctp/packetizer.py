@@ -165,8 +165,16 @@ class Packetizer:
                 continue
             elif len(data) - stream.offset > full and not lead:
                 self._write_full_packets(packets, stream, window - outstanding.in_flight)
-            elif limit is None and not (stream.offset or lead or scheduler.is_contended):
-                self._write_messages(packets, stream, window - outstanding.in_flight)
+            elif (
+                limit is None
+                and not (stream.offset or lead)
+                and (not scheduler.is_contended or stream.queued_bytes > full)
+            ):
+                room = window - outstanding.in_flight
+                if scheduler.is_contended:
+                    # What fills no packet of its own shares one with other streams.
+                    room = min(room, stream.turn, stream.queued_bytes - full)
+                self._write_messages(packets, stream, room)
             elif body := self._write_bundle(lead, now):
                 packets.append(self._seal.close(body))
                 lead = b""

@@ -1,10 +1,11 @@
 """Which stream sends next: weighted fair queueing by octets (RFC 8831 6.4, RFC 8260 3.6).
 
 Streams send in turns. A turn is a message, or with interleaving at most :data:`QUANTUM` octets of
-it. Every stream has a virtual time that advances by ``octets / weight`` when it sends; the stream
-whose turn would end first in virtual time is next. A stream that was idle starts at the least
-virtual time of those that wait, so it gets no credit for its silence. Streams that wait are served
-in proportion to their weights, give or take a turn of each.
+it; of messages smaller than :data:`SHORT_TURN` it is as many as make that. Every stream has a
+virtual time that advances by ``octets / weight`` when it sends; the stream whose turn would end
+first in virtual time is next. A stream that was idle starts at the least virtual time of those that
+wait, so it gets no credit for its silence. Streams that wait are served in proportion to their
+weights, give or take a turn of each.
 
 With interleaving a stream that begins to send even interrupts the turn under way if its own ends
 first. So a file never starves real-time text: on a stream of weight ``w`` that was idle, a message
@@ -24,6 +25,9 @@ MAX_PRIORITY = 65_535
 QUANTUM = 16_384
 """Octets of a message after which another stream may go on: several packets, so that they are
 written together, and few enough to share a slow network finely."""
+
+SHORT_TURN = 4096
+"""Octets up to which small messages that wait on one stream go out together."""
 
 NEVER = float("inf")
 
@@ -152,11 +156,14 @@ class Scheduler:
             self._push(stream)
 
     def charge(self, octets: int) -> None:
-        """The current stream sent that much and has more; choose who is next when its turn ends."""
+        """The current stream sent that much and has more; choose who is next when its turn ends.
+
+        It ends too when what is left is no room for the next message.
+        """
         stream = self.current
         if stream is not None:
             stream.turn -= octets
-            if stream.turn <= 0:
+            if stream.turn <= 0 or (not stream.offset and stream.turn < len(stream.queue[0][0])):
                 self.end_turn()
 
     def end_turn(self) -> None:
@@ -233,9 +240,13 @@ class Scheduler:
             self._clock = min(stream.virtual_time, waiting)
 
     def _set_turn(self, stream: OutboundStream) -> None:
-        """Give a stream its next turn: the rest of the first message, or a quantum of it."""
-        rest = len(stream.queue[0][0]) - stream.offset
-        stream.turn = QUANTUM if rest > QUANTUM and self._is_interleaving else rest
+        """Give a stream its next turn: see the module."""
+        turn = len(stream.queue[0][0]) - stream.offset
+        if turn < SHORT_TURN:
+            turn = max(turn, min(stream.queued_bytes, SHORT_TURN))
+        elif turn > QUANTUM and self._is_interleaving:
+            turn = QUANTUM
+        stream.turn = turn
         stream.turn_end = stream.virtual_time + stream.turn / stream.weight
 
     def _push(self, stream: OutboundStream) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.sctp.chunks import ChunkType, IData
-from dcsdk.sctp.scheduler import NOTHING, QUANTUM, OutboundStream, Scheduler
+from dcsdk.sctp.scheduler import NOTHING, QUANTUM, SHORT_TURN, OutboundStream, Scheduler
 from tests.sctp.network import Link, Network, established
 
 
@@ -63,6 +63,52 @@ def test_files_never_differ_by_more_than_a_turn_of_each(
         least, most = order[0], order[-1]
         bound = turn / weights[least] + turn / weights[most]
         assert served[most] - served[least] <= bound * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("interleaving", [True, False])
+@pytest.mark.parametrize("size", [10, 100, 700, 1024, 3000])
+def test_small_messages_take_short_turns_in_full_packets(size: int, interleaving: bool) -> None:
+    network = established(is_interleaving_offered=interleaving)
+    association = network.left.association
+    weights = {1: 256, 2: 512, 3: 1024}
+    count = 60_000 // size
+    for number in range(count):
+        for stream_id, weight in weights.items():
+            data = b"%d-" % number + bytes(size)
+            association.send(stream_id, 51, data[:size], priority=weight, now=network.now)
+    network.run(until_s=20, until=lambda: len(network.right.messages) >= count)
+    octets = {stream_id: 0 for stream_id in weights}
+    for message in network.right.messages:
+        octets[message.stream_id] += len(message.data)
+    for stream_id, weight in weights.items():
+        share = weight / sum(weights.values())
+        assert octets[stream_id] == pytest.approx(
+            share * sum(octets.values()), abs=len(weights) * (SHORT_TURN + 1200)
+        )
+    network.run(until_s=20)
+    for stream_id in weights:
+        seen = [m.data for m in network.right.messages if m.stream_id == stream_id]
+        assert seen == [(b"%d-" % number + bytes(size))[:size] for number in range(count)]
+    if size <= 700:
+        with_data = [p for p in network.left.sent_packets if p[12] in (0, 64)]
+        full = sum(len(packet) for packet in with_data) / len(with_data)
+        assert full > association.config.mtu - size - 100
+
+
+@pytest.mark.parametrize("interleaving", [True, False])
+def test_a_small_message_waits_for_no_more_than_the_packet_under_way(interleaving: bool) -> None:
+    scheduler = Scheduler(is_interleaving=interleaving)
+    busy = [waiting(number, 100) for number in range(50)]
+    for stream in busy:
+        stream.queued_bytes = 100_000
+        scheduler.activate(stream)
+    for _ in range(300):
+        scheduler.charge(1100)
+        text = waiting(99, 100)
+        text.queued_bytes = 100
+        scheduler.activate(text)
+        assert scheduler.current is text
+        scheduler.retire(100)
 
 
 @pytest.mark.clause("RFC 8260 3.6")
@@ -266,13 +312,16 @@ def test_text_is_in_the_next_packet_whatever_files_there_are(
         assert first.stream_id == 99
 
 
-def test_messages_of_a_quantum_go_out_whole_and_in_turn() -> None:
+@pytest.mark.parametrize("size", [1500, 3000, 5000, QUANTUM])
+def test_messages_of_no_more_than_a_quantum_go_out_whole_and_in_turn(size: int) -> None:
     network = established(remote_max_message_size=0)
     association = network.left.association
-    for _ in range(3):
+    for _ in range(6):
         for stream_id in range(4):
-            association.send(stream_id, 53, bytes(QUANTUM), now=network.now)
+            association.send(stream_id, 53, bytes(size), now=network.now)
     network.run(until_s=20)
     chunks = [c for c in network.left.sent_chunks(ChunkType.I_DATA) if isinstance(c, IData)]
-    order = [stream_id for stream_id, _ in groupby(chunk.stream_id for chunk in chunks)]
-    assert order == [0, 1, 2, 3] * 3
+    messages = [key for key, _ in groupby((c.stream_id, c.message_id) for c in chunks)]
+    assert len(messages) == 24
+    if size > SHORT_TURN // 2:
+        assert [stream_id for stream_id, _ in messages] == [0, 1, 2, 3] * 6
