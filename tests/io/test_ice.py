@@ -9,19 +9,14 @@ from typing import Any
 import pytest
 
 from dcsdk.errors import (
-    ChannelClosed,
     ConfigError,
-    OperationTimeout,
-    PeerUnreachable,
     TransportError,
 )
 from dcsdk.ice import (
     Candidate,
-    ConsentLost,
     IceConfig,
     IceDescription,
     IceEvent,
-    IceFailed,
     PairSelected,
 )
 from dcsdk.interfaces import Address, ChannelParameters, DtlsSctpParameters
@@ -33,14 +28,6 @@ from dcsdk.tls.certificate import Certificate
 from .test_udp import HOSTS, TIMEOUT_S, FakeSocket, Sink
 
 DTLS, RTP = b"\x17", b"\x80"
-QUICK = IceConfig(
-    rto_s=0.02,
-    max_transmissions=2,
-    last_wait=1,
-    patience_s=0.05,
-    consent_interval_s=0.02,
-    consent_expiry_s=0.15,
-)
 
 
 class Events:
@@ -302,109 +289,6 @@ async def test_remembered_senders_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         assert len(other._known) <= 2
 
 
-# --- the end --------------------------------------------------------------------------------------
-@pytest.mark.clause("RFC 7675 5.1")
-async def test_nothing_is_sent_after_consent_is_lost() -> None:
-    async with connected(configs=(QUICK, None)) as (one, _, other, _):
-        events = Events(one)
-        before = one.stats()["ice_checks_sent"]
-        local, remote = one.local_address, other.local_address
-        other.close()
-        assert await events.wait_for(ConsentLost) == ConsentLost(local=local, remote=remote)
-        assert one.stats()["ice_checks_sent"] > before
-        sent = one.stats()["bytes_sent"]
-        one.send(DTLS, 1)
-        assert not one.is_blocked  # who sends finds out by the silence
-        assert one.selected is None
-        assert one.stats()["datagrams_lost"] > 0
-        assert one.stats()["bytes_sent"] == sent
-        with pytest.raises(PeerUnreachable, match="consent"):
-            await one.wait_selected(TIMEOUT_S)
-        other = IcePath.bind("127.0.0.1")
-        with closing(other):
-            one.restart()
-            introduce(one, other)
-            pair = await one.wait_selected(TIMEOUT_S)
-            assert pair.remote == other.local_address
-
-
-@pytest.mark.clause("RFC 7675 5.1", "RFC 8445 9")
-async def test_consent_lost_during_a_restart_ends_nothing() -> None:
-    async with connected(configs=(QUICK, None)) as (one, _, other, _):
-        events = Events(one)
-        one.restart()
-        other.close()
-        await events.wait_for(ConsentLost)
-        assert one.is_blocked
-        one.send(DTLS + b"waits", 6)
-        other = IcePath.bind("127.0.0.1")
-        with closing(other):
-            sink = Sink()
-            other.attach(sink)
-            other.set_remote(one.local_address)
-            introduce(one, other)
-            assert await sink.wait_for(1) == [DTLS + b"waits"]
-
-
-@pytest.mark.clause("RFC 8863 4")
-async def test_no_pair_at_all_is_an_unreachable_peer() -> None:
-    async with bound("127.0.0.1", configs=(QUICK, None)) as (one, _, other, _):
-        events = Events(one)
-        theirs = other.local_description
-        other.close()
-        one.set_remote_description(theirs)
-        one.start(is_controlling=True)
-        one.send(DTLS, 1)
-        with pytest.raises(PeerUnreachable, match="candidate pairs"):
-            await one.wait_selected(TIMEOUT_S)
-        await events.wait_for(IceFailed)
-        assert one.stats()["datagrams_lost"] >= 1
-
-
-async def test_waiting_is_bounded_and_cancellable() -> None:
-    async with bound("127.0.0.1") as (one, _, _, _):
-        with pytest.raises(OperationTimeout):
-            await one.wait_selected(0.01)
-        waiting = asyncio.create_task(one.wait_selected(TIMEOUT_S))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        assert not one._waiters
-
-
-async def test_closing_is_idempotent_and_wakes_who_waits() -> None:
-    async with bound("127.0.0.1") as (one, _, _, _):
-        waiting = asyncio.create_task(one.wait_selected(TIMEOUT_S))
-        await asyncio.sleep(0)
-        one.close()
-        one.close()
-        with pytest.raises(ChannelClosed):
-            await waiting
-        with pytest.raises(ChannelClosed):
-            await one.wait_selected(TIMEOUT_S)
-        with pytest.raises(TransportError, match="closed"):
-            one.set_remote(("127.0.0.1", 5000))
-        one.send(DTLS, 1)
-        assert one.stats()["datagrams_lost"] == 1
-
-
-async def test_a_receiver_may_close_the_path() -> None:
-    async with connected() as (one, _, other, sink):
-
-        class Closer(Sink):
-            def datagrams_received(self, batch: Sequence[tuple[bytes, int]]) -> None:
-                super().datagrams_received(batch)
-                other.close()
-
-        closer = Closer()
-        other.attach_kind(PacketKind.RTP, closer)
-        one.send(RTP + b"a" + DTLS + b"b" + RTP + b"c", 2)
-        one.send(RTP + b"d", 2)
-        await closer.wait_for(1)
-        del sink
-
-
 # --- binding --------------------------------------------------------------------------------------
 @pytest.mark.parametrize("hosts", [[], ["127.0.0.1"] * (MAX_HOSTS + 1), "0.0.0.0", "localhost"])  # noqa: S104
 async def test_hosts_that_cannot_be_are_refused(hosts: str | list[str]) -> None:
@@ -434,7 +318,6 @@ async def test_the_description_names_every_host() -> None:
         assert path.remote_description is None
 
 
-# --- the seam for relays --------------------------------------------------------------------------
 class Relay:
     """A relay of the test's own: what it is told to send reaches the other path as from it."""
 
@@ -456,6 +339,7 @@ class Relay:
         self.is_closed = True
 
 
+# --- the seam for relays --------------------------------------------------------------------------
 @pytest.mark.clause("RFC 8445 5.1.1.2")
 async def test_a_relayed_address_is_one_more_base() -> None:
     paths: list[IcePath] = []
