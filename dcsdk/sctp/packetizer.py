@@ -309,8 +309,9 @@ class Packetizer:
         if limit is not None or size > self._capacity - len(lead) - header:
             return b""
         tsn = self.next_tsn
+        is_unordered = bool(kind & FLAG_UNORDERED)
         if self._is_interleaving:
-            message_id = stream.next_unordered if kind & FLAG_UNORDERED else stream.next_sequence
+            message_id = stream.next_unordered if is_unordered else stream.next_sequence
             key = stream.stream_id << 48 | message_id
             head = _I_DATA.pack(64, kind, header + size, tsn & MASK, key, ppid)
         else:
@@ -323,7 +324,7 @@ class Packetizer:
         outstanding.in_flight += size
         self.next_tsn = tsn + 1
         self._left(stream, size)
-        self._finish_message(stream, bool(kind & FLAG_UNORDERED))
+        self._finish_message(stream, is_unordered)
         scheduler.retire(size)
         return lead + head + data + _PADDING[size & 3]
 

@@ -43,20 +43,18 @@ class RoundTrip:
         if rtt_s < 0:
             return
         self.latest_s = rtt_s
-        if self.smoothed_s == 0.0:
-            self.smoothed_s = rtt_s or CLOCK_GRANULARITY_S / 1000
-            self.variation_s = rtt_s / 2
+        smoothed, variation = self.smoothed_s, self.variation_s
+        if smoothed == 0.0:
+            smoothed = rtt_s or CLOCK_GRANULARITY_S / 1000
+            variation = rtt_s / 2
             self.minimum_s = rtt_s
         else:
-            deviation = abs(self.smoothed_s - rtt_s)
-            self.variation_s += RTO_BETA * (deviation - self.variation_s)
-            self.smoothed_s += RTO_ALPHA * (rtt_s - self.smoothed_s)
+            variation += RTO_BETA * (abs(smoothed - rtt_s) - variation)
+            smoothed += RTO_ALPHA * (rtt_s - smoothed)
             if rtt_s < self.minimum_s:
                 self.minimum_s = rtt_s
-        spread = 4 * self.variation_s
-        timeout = self.smoothed_s + (
-            spread if spread > CLOCK_GRANULARITY_S else CLOCK_GRANULARITY_S
-        )
+        self.smoothed_s, self.variation_s = smoothed, variation
+        timeout = smoothed + max(4 * variation, CLOCK_GRANULARITY_S)
         self.timeout_s = self._low if timeout < self._low else min(timeout, self._high)
 
     def back_off(self) -> None:

@@ -147,7 +147,7 @@ class Scheduler:
         self._set_turn(stream)
         current = self.current
         if current is None:
-            self._serve(stream)
+            self.current, self._clock = stream, stream.virtual_time
         elif stream.turn_end < current.turn_end and (self._is_interleaving or not current.offset):
             self._order += 1
             heappush(self._heap, (current.turn_end, -self._order, current))  # before its equals
@@ -190,7 +190,8 @@ class Scheduler:
             self._serve(heappop(self._heap)[2])
         else:
             self.current = None
-            self.unpark()
+            if self._parked:
+                self.unpark()
 
     def park(self) -> bool:
         """Leave the current stream out until :meth:`unpark`, if another one can send."""

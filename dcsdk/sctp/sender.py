@@ -457,19 +457,19 @@ class Sender:
         While nothing is known to be lost the first expiry only probes, which turns a lost tail
         into an acknowledgement with a gap instead of a time-out (RFC 8985 7.2).
         """
-        outstanding = self.outstanding
+        outstanding, round_trip = self.outstanding, self._round_trip
         if not outstanding.ends:
             return
-        if outstanding.is_plain and not self._is_probing_window and self._round_trip.smoothed_s:
+        if outstanding.is_plain and not self._is_probing_window and round_trip.smoothed_s:
             delay = PEER_SACK_DELAY_S if len(outstanding.ends) == 1 else 0.0
-            wait = self._round_trip.probe_timeout_s(delay)
-            if wait < self._round_trip.timeout_s:
+            wait = round_trip.probe_timeout_s(delay)
+            if wait < round_trip.timeout_s:
                 self._timer_kind = TimerKind.PROBE
                 self._timer_s = now + wait
                 return
         if self._timer_s is None or self._timer_kind is TimerKind.PROBE:
             self._timer_kind = TimerKind.TIMEOUT
-            self._timer_s = now + self._round_trip.timeout_s
+            self._timer_s = now + round_trip.timeout_s
 
     def _probe(self, now: float) -> None:
         """Send the last packet again; its acknowledgement shows what is missing."""
