@@ -35,7 +35,6 @@ QUICK = IceConfig(
 )
 
 
-# --- the end --------------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 7675 5.1")
 async def test_nothing_is_sent_after_consent_is_lost() -> None:
     async with connected(configs=(QUICK, None)) as (one, _, other, _):

@@ -20,7 +20,6 @@ from dcsdk.sip.timers import SipTimers
 from .test_sip_user_agent import OFFER, SLOW, contact, two
 
 
-# --- re-INVITE ------------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 3261 14")
 async def test_a_reoffer_is_answered(stack: AsyncExitStack) -> None:
     ends = await two(stack)

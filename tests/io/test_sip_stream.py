@@ -25,7 +25,6 @@ from .test_sip_transport import BROKEN, Contexts, context, node, options, raw, u
 UNFRAMEABLE = options().encode().replace(b"Content-Length: 0\r\n", b"")
 
 
-# --- TCP ------------------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 5626 4.4.1")
 async def test_a_ping_is_answered_with_a_pong() -> None:
     async with node() as server:

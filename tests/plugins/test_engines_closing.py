@@ -32,7 +32,6 @@ IMPATIENT = EngineConfig(
 )
 
 
-# --- the end --------------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 8831 6.7", "RFC 6525 5.1.2")
 @every_engine()
 @pytest.mark.parametrize("role", ROLES)

@@ -37,7 +37,6 @@ from .test_signalling_sip import (
 )
 
 
-# --- calls ----------------------------------------------------------------------------------------
 @pytest.mark.clause("TS 24.229 5.1.2A.1", "RFC 3608 6.1", "RFC 3325 9.2")
 async def test_an_invite_goes_by_the_pcscf_and_the_service_route(stack: AsyncExitStack) -> None:
     made, _, dialog = await called(stack)
