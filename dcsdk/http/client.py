@@ -115,10 +115,8 @@ class HttpClientFraming:
             LocalProtocolError: more than ``Content-Length`` said.
         """
         self._timer.touch(now)
-        view = memoryview(data)
         with local_errors():
-            for start in range(0, len(view), self._outbox.body_slice_bytes):
-                piece = bytes(view[start : start + self._outbox.body_slice_bytes])
+            for piece in self._outbox.slices(data):
                 self._outbox.add(self._connection.send(h11.Data(data=piece)))
 
     def end_request(self, *, now: float) -> None:

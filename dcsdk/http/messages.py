@@ -108,10 +108,11 @@ class Outbox:
         self.piece_bytes = piece_bytes
         self._parts: deque[memoryview] = deque()
 
-    @property
-    def body_slice_bytes(self) -> int:
-        """How much body fits into one message with its chunk framing."""
-        return max(self.piece_bytes - _CHUNK_OVERHEAD_BYTES, 1)
+    def slices(self, body: bytes) -> Iterator[bytes]:
+        """Cut a body so that each slice fits into one message with its chunk framing."""
+        size, view = max(self.piece_bytes - _CHUNK_OVERHEAD_BYTES, 1), memoryview(body)
+        for start in range(0, len(view), size):
+            yield bytes(view[start : start + size])
 
     def add(self, data: bytes | None) -> None:
         """Queue bytes; empty ones leave no message."""

@@ -164,10 +164,8 @@ class HttpServerFraming:
             raise LocalProtocolError("no HTTP response was begun")
         if self._omits_body:
             return
-        view = memoryview(data)
         with local_errors():
-            for start in range(0, len(view), self._outbox.body_slice_bytes):
-                piece = bytes(view[start : start + self._outbox.body_slice_bytes])
+            for piece in self._outbox.slices(data):
                 self._outbox.add(self._connection.send(h11.Data(data=piece)))
 
     def end_response(self, *, now: float) -> None:
