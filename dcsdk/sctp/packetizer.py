@@ -1,8 +1,9 @@
 """From queued messages to sealed packets: scheduling, fragmentation and bundling.
 
 Full packets all have the same size, so that UDP segmentation offload can carry a batch of them in
-one system call. A run of full packets of one message is made by two list comprehensions; everything
-else goes chunk by chunk through :meth:`Packetizer._write_bundle`.
+one system call. In its turn a stream writes a run of full packets of one message with two list
+comprehensions, or packets full of small messages; everything else, what several streams share among
+it, goes chunk by chunk through :meth:`Packetizer._write_bundle`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Packetizer:
         next_tsn: of the next new chunk; does not wrap.
         queued_bytes: of user data accepted and not yet sent.
         full: bytes of user data in a full packet.
-        open_limit: bytes of messages that may be sent in turns, fragment by fragment; more could
+        open_limit: bytes of messages that may be under way at once, each sent in part; more could
             fill the peer's window with messages none of which is complete (RFC 8260 3).
         limits: most retransmissions and expiry of packets with limited reliability, by last TSN.
     """
