@@ -31,10 +31,10 @@ from dcsdk.sctp.recovery import RoundTrip
 _INFO = struct.Struct("!8sd")
 _NONCE_SIZE = 8
 _HEARTBEAT_SIZE = 4 + 4 + _INFO.size
-MOMENTS = 16
+MOMENTS = 64
 """Heartbeats are sent at multiples of this part of their interval, on a clock that the associations
-of a process share."""
-LED_MOMENTS = 2
+of a process share. So many moments still spread thousands of them."""
+LED_MOMENTS = 8
 """Who is asked by the peer waits so many moments longer than it."""
 MAX_PROBE_LOSSES = 3
 """A size is given up after this many unanswered probes (MAX_PROBES, RFC 8899 5.1.2)."""

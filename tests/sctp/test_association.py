@@ -217,14 +217,10 @@ def test_a_shutdown_complete_with_a_reflected_tag_ends_the_association() -> None
 @pytest.mark.clause("RFC 9260 8.3")
 def test_an_idle_association_sends_heartbeats_and_measures_with_them() -> None:
     network = established(hb_slowdown=1)
-    network.advance(34)
-    for peer in (network.left, network.right):
-        assert len(peer.sent_chunks(ChunkType.HEARTBEAT)) == 1
-        assert peer.association.stats().smoothed_rtt_s == pytest.approx(0.02, rel=0.2)
-    network.advance(66)
-    beats = [len(p.sent_chunks(ChunkType.HEARTBEAT)) for p in (network.left, network.right)]
-    assert sum(beats) == 4
-    assert min(beats) == 1  # who is asked need not ask
+    network.advance(100)
+    beats = {len(p.sent_chunks(ChunkType.HEARTBEAT)): p for p in (network.left, network.right)}
+    assert set(beats) == {0, 3}  # who is asked need not ask
+    assert beats[3].association.stats().smoothed_rtt_s == pytest.approx(0.02, rel=0.2)
 
 
 @pytest.mark.clause("RFC 9260 8.3")
