@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from google_crc32c import extend
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sctp.chunks import CauseChunk, ChunkType
+from dcsdk.sctp.chunks import FLAG_END, CauseChunk, ChunkType
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.control import ControlChunks
 from dcsdk.sctp.early import EarlyMessage, EarlyMessages
@@ -266,15 +266,17 @@ class SctpAssociation:
     def _receive(self, packets: Sequence[bytes], now: float) -> None:
         """The hot path: our tag, DATA and SACK. Everything else is :class:`ControlChunks`."""
         crc, checksum_of = extend, CHECKSUM.unpack_from
-        head, zero_head, seed, data_kind, take_data = self._reading
-        sender, data_packets = self.sender, 0
-        for packet in packets:
+        head, zero_head, seed, data_kind, take_data, take_run = self._reading
+        sender, data_packets, index, count = self.sender, 0, 0, len(packets)
+        while index < count:
+            packet = packets[index]
+            index += 1
             try:
                 if zero_head and packet[:12] == zero_head:
                     pass  # RFC 9653: DTLS guards it
                 elif packet[:8] != head or crc(seed, packet[12:]) != checksum_of(packet, 8)[0]:
                     self._control.receive_stray(packet, now)
-                    head, zero_head, seed, data_kind, take_data = self._reading
+                    head, zero_head, seed, data_kind, take_data, take_run = self._reading
                     sender = self.sender
                     continue
                 position, end = COMMON_HEADER_SIZE, len(packet)
@@ -283,6 +285,9 @@ class SctpAssociation:
                     if kind == data_kind:
                         data_packets += 1
                         position = take_data(packet, position, end)
+                        if take_run is not None and position >= end and not packet[13] & FLAG_END:
+                            taken = take_run(packets, index)
+                            index, data_packets = index + taken, data_packets + taken
                     elif kind == 3 and sender is not None:
                         if sender.sack(packet, position, end, now):
                             self.error_count, self._heard_s = 0, now
@@ -290,7 +295,7 @@ class SctpAssociation:
                         position += (size + 3) & ~3
                     else:
                         position = self._control.receive(packet, position, end, now)
-                        head, zero_head, seed, data_kind, take_data = self._reading
+                        head, zero_head, seed, data_kind, take_data, take_run = self._reading
                         sender = self.sender
             except (ParseError, struct.error):
                 self._packets_dropped += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from dcsdk.sctp.chunks import ChunkType
 from dcsdk.sctp.config import SctpConfig
@@ -12,16 +13,20 @@ from dcsdk.sctp.receiver import Receiver
 TakeData = Callable[[bytes, int, int], int]
 """Takes the data chunks at a position of a packet and returns the position after them."""
 
-Reading = tuple[bytes, bytes, int, int, TakeData]
+TakeRun = Callable[[Sequence[bytes], int], int]
+"""Takes the packets from a place on that go on with the message under way; returns how many."""
+
+Reading = tuple[bytes, bytes, int, int, TakeData, TakeRun | None]
 """The first 8 bytes of a packet for us; the first 12 when a zero checksum is good, else ``b""``;
-the CRC state after the common header; the chunk type of data, or -1 for none; and who takes it."""
+the CRC state after the common header; the chunk type of data, or -1 for none; who takes it; and who
+takes whole packets of it, where that can be."""
 
 
 def _take_nothing(packet: bytes, position: int, end: int) -> int:
     return end
 
 
-READING_NOTHING: Reading = (b"", b"", 0, -1, _take_nothing)
+READING_NOTHING: Reading = (b"", b"", 0, -1, _take_nothing, None)
 """For an association that has ended: no packet begins like this."""
 
 
@@ -39,7 +44,8 @@ def reading_for(config: SctpConfig, tag: int, receiver: Receiver | None) -> Read
     seal = Seal(config.remote_port, config.local_port, tag)
     zero_head = seal.head + NO_CHECKSUM if config.is_zero_checksum_offered else b""
     if receiver is None:
-        return (seal.head, zero_head, seal.seed, -1, _take_nothing)
+        return (seal.head, zero_head, seal.seed, -1, _take_nothing, None)
     if receiver.is_interleaving:
-        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, receiver.i_data)
-    return (seal.head, zero_head, seal.seed, ChunkType.DATA, receiver.data)
+        take_run = partial(receiver.i_data_run, zero_head) if zero_head else None
+        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, receiver.i_data, take_run)
+    return (seal.head, zero_head, seal.seed, ChunkType.DATA, receiver.data, None)
