@@ -316,7 +316,7 @@ FIGURES = (
     ),
     Figure(
         name="growth_channels_memory",
-        title="memory of a channel: the last 375 of 1000 beside the 375 before",
+        title="memory of a channel, the second 500 beside the first",
         unit="of 1",
         metric="channels_memory",
         ours=GROWTH,

@@ -197,21 +197,26 @@ class Runner:
             self._keep(variant, "channels_throughput", ratio)
 
     async def _channel_memory(self, variant: Variant) -> None:
+        many = self._effort.many
         async with self._open(variant) as pair:
-            await self._set_up(pair, 1, keep=True)  # what was sent leaves free memory behind
-            levels = []
-            for count in self._marks():
+            await self._set_up(pair, 1, keep=True)
+            await pair.both("channels", count=many)  # fills what is free in the process
+            await self._set_up(pair, 1, keep=True)
+            marks, levels = (1, (many + 1) // 2, many), []
+            for count in marks:
                 await pair.both("channels", count=count)
                 levels.append(await self._resident(pair))
-            self._keep_growth(variant, "channels", levels)
+            self._keep_growth(variant, "channels", marks, levels)
 
     async def _association_growth(self, variant: Variant) -> None:
-        seconds = self._effort.seconds
+        many, seconds = self._effort.many, self._effort.seconds
         async with self._open(variant) as pair:
             await self._set_up(pair, 1, keep=True)
             one = await pair.transfer(GROWTH_BYTES, seconds, session=0)
-            levels, there = [], 1
-            for count in self._marks():
+            # The first quarter fills what the transfer left free in the processes.
+            step = many * 3 // 8
+            marks, levels, there = (many - 2 * step, many - step, many), [], 1
+            for count in marks:
                 await self._set_up(pair, count - there, keep=True)
                 levels.append(await self._resident(pair))
                 there = count
@@ -220,22 +225,22 @@ class Runner:
             for name, found in (("throughput", busy), ("spread", spread)):
                 ratio = found["bytes_per_s"] / one["bytes_per_s"]
                 self._keep(variant, f"associations_{name}", ratio)
-            self._keep_growth(variant, "associations", levels)
+            self._keep_growth(variant, "associations", marks, levels)
 
-    def _marks(self) -> tuple[int, int, int]:
-        """Return at how many of them the memory is measured: two equal steps up to all of them.
+    def _keep_growth(
+        self, variant: Variant, what: str, marks: tuple[int, int, int], levels: list[float]
+    ) -> None:
+        """Keep the memory of one, and how the later ones compare with the earlier ones.
 
-        The first quarter counts for neither step: it fills memory that was free in the process.
+        Args:
+            variant: that was measured.
+            what: there were many of.
+            marks: at how many of them memory was looked at.
+            levels: what it was, kB.
         """
-        many = self._effort.many
-        step = many * 3 // 8
-        return many - 2 * step, many - step, many
-
-    def _keep_growth(self, variant: Variant, what: str, levels: list[float]) -> None:
-        """Keep the memory of one, and how the second step compares with the first."""
-        _, more, many = self._marks()
-        before, after = levels[1] - levels[0], levels[2] - levels[1]
-        self._keep(variant, f"{what}_kb", after / (many - more))
+        before = (levels[1] - levels[0]) / (marks[1] - marks[0])
+        after = (levels[2] - levels[1]) / (marks[2] - marks[1])
+        self._keep(variant, f"{what}_kb", after)
         if before <= 0:
             self._miss(variant, {f"{what}_memory"}, "too few of them to see their memory")
             return
