@@ -56,6 +56,9 @@ class UdpSocket:
         on_writable: called when a backlog is gone.
         use_gso: send many datagrams with one call.
         use_gro: receive many datagrams with one call.
+
+    Attributes:
+        is_blocked: datagrams wait for the kernel.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class UdpSocket:
         # Short, and mostly empty: an empty list costs less than a deque.
         self._backlog: list[tuple[bytes, int, Address | None]] = []
         self._backlog_bytes = 0
+        self.is_blocked = False
         self._is_gso = use_gso and _HAS_OFFLOAD
         self._is_gro = use_gro and _HAS_OFFLOAD and _set_option(sock, socket.IPPROTO_UDP, _UDP_GRO)
         self.datagrams_lost = self.datagrams_refused = 0
@@ -115,11 +119,6 @@ class UdpSocket:
     def family(self) -> socket.AddressFamily:
         """IPv4 or IPv6."""
         return socket.AddressFamily(self._socket.family)
-
-    @property
-    def is_blocked(self) -> bool:
-        """Datagrams wait for the kernel."""
-        return bool(self._backlog)
 
     @property
     def is_gso(self) -> bool:
@@ -178,6 +177,7 @@ class UdpSocket:
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
         self._backlog.clear()
+        self.is_blocked = False
         self._socket.close()
 
     # --- receiving --------------------------------------------------------------------------------
@@ -303,7 +303,8 @@ class UdpSocket:
         if self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
             self._lose(data, segment_size, None)
             return
-        if not self._backlog:
+        if not self.is_blocked:
+            self.is_blocked = True
             self._loop.add_writer(self._socket.fileno(), self._writable)
         self._backlog.append((data, segment_size, destination))
         self._backlog_bytes += len(data)
@@ -317,6 +318,7 @@ class UdpSocket:
                 self._backlog.insert(0, (rest, segment_size, destination))
                 self._backlog_bytes += len(rest)
                 return
+        self.is_blocked = False
         self._loop.remove_writer(self._socket.fileno())
         self._on_writable()
 
