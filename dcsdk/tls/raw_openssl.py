@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from OpenSSL import SSL
 
@@ -59,12 +59,12 @@ class RawProtection:
         for packet in packets:
             result = write(ssl, packet, len(packet))
             if result <= 0:
-                self._connection._raise_ssl_error(ssl, result)
+                self._fail(result)
         room = len(packets) * (len(packets[0]) + MAX_OVERHEAD)
         buffer = _allocate("char[]", room)
         result = _lib.BIO_read(self._from_ssl, buffer, room)
         if result <= 0:
-            self._connection._handle_bio_errors(self._from_ssl, result)
+            self._fail(result, self._from_ssl)
         data: bytes = _ffi.buffer(buffer, result)[:]
         return data
 
@@ -74,15 +74,23 @@ class RawProtection:
         """Append the plaintext of glued records."""
         result = _lib.BIO_write(self._into_ssl, _ffi.from_buffer(data), len(data))
         if result <= 0:
-            self._connection._handle_bio_errors(self._into_ssl, result)
+            self._fail(result, self._into_ssl)
         read, ssl, append = _lib.SSL_read, self._ssl, packets.append
         buffer = _allocate("char[]", size)
         plaintext = _ffi.buffer(buffer, size)
         for _ in range(count):
             result = read(ssl, buffer, size)
             if result <= 0:
-                self._connection._raise_ssl_error(ssl, result)
+                self._fail(result)
             append(plaintext[:result])
+
+    def _fail(self, result: int, bio: Any = None) -> NoReturn:
+        """Raise what the public method would."""
+        if bio is None:
+            self._connection._raise_ssl_error(self._ssl, result)
+        else:
+            self._connection._handle_bio_errors(bio, result)
+        raise SSL.Error([])  # a failed call gave nothing: its buffer must not be looked at
 
 
 def is_raw_openssl_available() -> bool:

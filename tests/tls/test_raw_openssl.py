@@ -115,6 +115,22 @@ def test_an_empty_input_is_nothing_to_read(make: type[RawProtection]) -> None:
     assert unprotect(make(server), [b""], 1200)[0] == []
 
 
+@pytest.mark.parametrize("judge", ["_raise_ssl_error", "_handle_bio_errors"])
+def test_a_failed_call_gives_nothing_even_where_nobody_says_what_failed(
+    judge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, server = established()
+    monkeypatch.setattr(SSL.Connection, judge, lambda *arguments: None)
+    record = PublicProtection(client).protect([b"x"])
+    monkeypatch.setattr(raw_openssl, "_lib", Failing())
+    with pytest.raises(SSL.Error):
+        RawProtection(client).protect([b"x"])
+    received: list[bytes] = []
+    with pytest.raises(SSL.Error):
+        RawProtection(server).unprotect(record, 1, len(record), received)
+    assert received == []
+
+
 def test_the_handles_keep_their_connection_alive() -> None:
     client, server = established()
     sending, receiving = RawProtection(client), RawProtection(server)
@@ -153,6 +169,18 @@ class Liar:
     @staticmethod
     def SSL_read(ssl: object, buffer: object, size: int) -> int:
         return 1
+
+
+class Failing(Liar):
+    """A library whose calls fail."""
+
+    @staticmethod
+    def SSL_read(ssl: object, buffer: object, size: int) -> int:
+        return -1
+
+    @staticmethod
+    def BIO_read(bio: object, buffer: object, size: int) -> int:
+        return -1
 
 
 class Replayer(Liar):
