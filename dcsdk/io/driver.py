@@ -164,10 +164,15 @@ class DtlsSctpDriver(DatagramReceiver):
                 # with the acknowledgement, by itself or by the flush right after it.
                 self._hand_over(events, now)
                 sack_timer_s = self._sctp.sack_timer_s
-                if sack_timer_s is not None and self._is_quiet():
-                    self._timer.advance(sack_timer_s)  # by then it looks at the others as well
-                else:
+                if (
+                    sack_timer_s is None
+                    or self.on_settled is not None
+                    or self._sctp.is_output_due
+                    or self._dtls.is_output_due
+                ):
                     self.request_flush()
+                elif not self._is_stopped:
+                    self._timer.advance(sack_timer_s)  # by then it looks at the others as well
                 return
         self._settle(now)
 
@@ -216,15 +221,6 @@ class DtlsSctpDriver(DatagramReceiver):
         self.is_flush_due = False
         if self._is_settle_due or self._sctp.total_queued_bytes or self.on_settled is not None:
             self._settle(self._loop.time())
-
-    def _is_quiet(self) -> bool:
-        """Nothing is left to send or to tell, and nobody waits for that."""
-        return (
-            self.on_settled is None
-            and not self._is_stopped
-            and not self._sctp.is_output_due
-            and not self._dtls.is_output_due
-        )
 
     def _timer_fired(self, now: float) -> None:
         self._dtls.handle_timer(now=now)
