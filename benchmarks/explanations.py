@@ -31,8 +31,8 @@ EXPLANATIONS: dict[str, str] = {
         "four record layers, 6 kB the connection. All of ours is 16 kB."
     ),
     "growth_associations_spread": (
-        "Each association sends one message at a time: 15 datagrams for a turn of both machines and "
-        "of the event loop, where a single busy association makes 60 of it, and that alone takes "
+        "Each association sends one message at a time: 15 datagrams for a turn of both machines "
+        "and of the event loop, where a single busy association makes 60 of it; that alone takes "
         "1.4 times the processor. And a thousand associations send so few messages each that they "
         "are still in slow start, whose first window of ten packets makes two flights of a "
         "message."
