@@ -266,7 +266,6 @@ def test_an_init_without_a_checksum_is_dropped() -> None:
     assert not network.is_established()
 
 
-
 @pytest.mark.clause("RFC 9260 3.2.1")
 def test_unknown_parameters_are_reported_as_their_bits_say() -> None:
     network = Network()
