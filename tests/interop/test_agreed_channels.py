@@ -25,7 +25,7 @@ from .connecting import (
     sizes_both_ways,
 )
 from .messages import TEXTS, digests
-from .peer_kinds import Fault, Peer
+from .peer_kinds import NODE_DATACHANNEL, Fault, Peer
 from .peer_link import PeerLink
 from .peer_process import PeerConnection
 
@@ -40,6 +40,20 @@ LAST_BYTES = 100_000
 async def test_every_message_arrives_whole(peer: Peer, way: Way) -> None:
     async with agreed_channel(peer, way) as both:
         await exchange(both.ours, both.theirs, *sizes_both_ways(peer, both.link))
+
+
+@pytest.mark.clause("RFC 9653 5.2")
+@pytest.mark.parametrize("peer", [NODE_DATACHANNEL], indirect=True, ids=[NODE_DATACHANNEL.name])
+@connected_by(*EACH_ROLE)
+async def test_messages_cross_without_a_checksum_where_the_peer_takes_them(
+    peer: Peer, way: Way
+) -> None:
+    async with agreed_channel(peer, way) as both:
+        sctp = both.link.association.stats().sctp
+        assert sctp is not None and sctp.is_zero_checksum
+        await exchange(both.ours, both.theirs, *sizes_both_ways(peer, both.link))
+        sctp = both.link.association.stats().sctp
+        assert sctp is not None and sctp.packets_dropped == 0
 
 
 @pytest.mark.clause("RFC 8841 6")
