@@ -28,6 +28,10 @@ class TransportLimits:
 
     Attributes:
         max_connections: TCP and TLS together, both directions, handshakes included.
+        max_handshakes: incoming connections whose TLS handshake is under way. Each takes some 300
+            kB before it has shown who it is; the next wait in the listening socket's queue.
+        min_handshake_s: a handshake that has had this long gives way to the next when there are
+            ``max_handshakes``.
         max_write_buffer_bytes: unsent bytes of one connection, or of one UDP socket, that another
             message may wait behind; beyond it a connection is closed and a datagram dropped.
         connect_timeout_s: to open a connection.
@@ -37,6 +41,8 @@ class TransportLimits:
     """
 
     max_connections: int = 10_000
+    max_handshakes: int = 128
+    min_handshake_s: float = 2.0
     max_write_buffer_bytes: int = 1_048_576
     connect_timeout_s: float = 10.0
     handshake_timeout_s: float = 10.0
@@ -44,8 +50,12 @@ class TransportLimits:
     message: ParserLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
-        if self.max_connections < 1 or self.max_write_buffer_bytes < 1:
-            raise ConfigError("max_connections and max_write_buffer_bytes must be at least 1")
+        if min(self.max_connections, self.max_handshakes, self.max_write_buffer_bytes) < 1:
+            raise ConfigError(
+                "max_connections, max_handshakes and max_write_buffer_bytes must be at least 1"
+            )
+        if self.min_handshake_s < 0:
+            raise ConfigError("min_handshake_s must not be negative")
         if min(self.connect_timeout_s, self.handshake_timeout_s, self.message_timeout_s) <= 0:
             raise ConfigError("the time limits of a transport must be positive")
 

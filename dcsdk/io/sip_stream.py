@@ -19,6 +19,8 @@ from dcsdk.sip.parser import MessageError
 
 PONG_TIMEOUT_S = 10.0
 """A ping that is not answered in this time ends the flow (RFC 5626 4.4.1)."""
+MAX_PONGS = 16
+"""Pings that came at once and are answered; a peer waits for an answer before it asks again."""
 
 
 class StreamFlow(Flow, asyncio.Protocol):
@@ -29,6 +31,9 @@ class StreamFlow(Flow, asyncio.Protocol):
         callbacks: whom to tell.
         limits: bounds.
         on_gone: told once, before ``on_closed``, when the connection is over.
+
+    Attributes:
+        is_made: it was a connection once, so ``on_gone`` is told for certain.
     """
 
     __slots__ = (
@@ -41,6 +46,7 @@ class StreamFlow(Flow, asyncio.Protocol):
         "_on_gone",
         "_pongs",
         "_stream",
+        "is_made",
         "local",
         "remote",
         "transport",
@@ -54,6 +60,7 @@ class StreamFlow(Flow, asyncio.Protocol):
         on_gone: Callable[[StreamFlow], None],
     ) -> None:
         self.transport = transport_name
+        self.is_made = False
         self.local: Address = ("", 0)
         self.remote: Address = ("", 0)
         self._callbacks = callbacks
@@ -125,6 +132,7 @@ class StreamFlow(Flow, asyncio.Protocol):
 
     # --- asyncio.Protocol ------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.is_made = True
         self._stream = cast("asyncio.Transport", transport)
         self.local = to_address(transport.get_extra_info("sockname"))
         self.remote = to_address(transport.get_extra_info("peername") or ("", 0))
@@ -136,10 +144,12 @@ class StreamFlow(Flow, asyncio.Protocol):
             events = self._framer.receive(data)
         except FramingError as exc:
             error, events = exc, exc.completed
+        if pings := events.count(KeepAlive.PING):
+            self._answer_pings(pings)
         for event in events:
             if event is KeepAlive.PING:
-                self._answer_ping()
-            elif event is KeepAlive.PONG:
+                continue
+            if event is KeepAlive.PONG:
                 self._take_pong()
             elif isinstance(event, Malformed):
                 callbacks.run(callbacks.on_malformed, event.error, self)
@@ -174,10 +184,11 @@ class StreamFlow(Flow, asyncio.Protocol):
             raise error
         stream.write(data)
 
-    def _answer_ping(self) -> None:
+    def _answer_pings(self, count: int) -> None:
+        """Answer what came at once with one write (RFC 5626 3.5.1)."""
         if self._stream is not None and not self._stream.is_closing():
             with contextlib.suppress(TransportError):  # on_closed gets the error
-                self._write(self._stream, PONG)
+                self._write(self._stream, PONG * min(count, MAX_PONGS))
 
     def _take_pong(self) -> None:
         if self._pongs is not None and not self._pongs.done():

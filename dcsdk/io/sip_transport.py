@@ -11,6 +11,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 from dcsdk.errors import (
@@ -45,6 +46,8 @@ ACCEPT_PAUSE_S = 0.1
 TLS_SHUTDOWN_TIMEOUT_S = 1.0
 CLOSE_TIMEOUT_S = 2.0
 """Time for connections to close in order, unless another is given."""
+ABORT_TIMEOUT_S = 1.0
+"""Time for what was not closed in order to go at once."""
 UDP_RECEIVE_BUFFER_BYTES = 1_048_576
 _WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never bound here
 
@@ -80,6 +83,7 @@ class SipTransport:
         self._udp: list[UdpSocket] = []
         self._flows: set[StreamFlow] = set()
         self._connecting: set[asyncio.Timeout] = set()
+        self._handshakes: dict[asyncio.Task[None], float] = {}
         self._is_closed = False
         self._refused = 0
         self._no_flows = asyncio.Event()
@@ -96,8 +100,14 @@ class SipTransport:
         """Connections open or being opened."""
         return len(self._flows)
 
+    @property
+    def handshake_count(self) -> int:
+        """Incoming connections whose TLS handshake is under way."""
+        return len(self._handshakes)
+
     def stats(self) -> dict[str, int]:
-        """Counters: open connections, refused ones, datagrams dropped for a full buffer."""
+        """Counters: open connections, those refused or given up for want of room, datagrams
+        dropped for a full buffer."""
         return {
             "connections": len(self._flows),
             "refused_connections": self._refused,
@@ -213,16 +223,28 @@ class SipTransport:
         for udp in self._udp:
             udp.close()
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    await self._no_flows.wait()
+            await self._wait_closed(timeout_s)
         finally:
             for flow in list(self._flows):
                 flow.abort()
-        await self._no_flows.wait()
-        for udp in self._udp:
-            await udp.closed
+            for udp in self._udp:
+                udp.abort()
+        if not await self._wait_closed(ABORT_TIMEOUT_S):
+            logger.warning("%d SIP connections did not end in time", len(self._flows))
+            self._flows.clear()
+            self._no_flows.set()
         self._udp.clear()
+
+    async def _wait_closed(self, timeout_s: float) -> bool:
+        """Wait for every connection and UDP socket to be closed; tell whether they are."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._no_flows.wait()
+                for udp in self._udp:
+                    await asyncio.shield(udp.closed)
+        except TimeoutError:
+            return False
+        return True
 
     # --- UDP -------------------------------------------------------------------------------------
     async def _open_udp(self, host: str, port: int, *, is_ipv6: bool) -> UdpSocket:
@@ -310,19 +332,47 @@ class SipTransport:
         self, listener: socket.socket, transport: TransportName, context: ssl.SSLContext | None
     ) -> None:
         loop = asyncio.get_running_loop()
+        is_failing = False
         while True:
+            if context is not None:
+                await self._make_room()
             try:
                 sock, peer = await loop.sock_accept(listener)
             except OSError as exc:
-                logger.warning("accept failed, pausing: %s", exc)
+                if not is_failing:  # said once, not ten times a second
+                    logger.warning("accept failed, pausing: %s", exc)
+                is_failing = True
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
+            is_failing = False
             if self._is_full():
                 sock.close()
                 continue
             flow = self._new_flow(transport)
-            work = self._take_in(sock, flow, context)
-            self._tasks.start(work, name=f"handshake with {peer[0]}")
+            task = self._tasks.start(
+                self._take_in(sock, flow, context), name=f"handshake with {peer[0]}"
+            )
+            if context is not None:
+                self._handshakes[task] = loop.time()
+            task.add_done_callback(partial(self._taken_in, sock, flow))
+
+    async def _make_room(self) -> None:
+        """Hold the next TLS connection back until there is room for its handshake.
+
+        The oldest gives way once it has had ``min_handshake_s``. So peers that are slow on purpose
+        cannot keep the others out, and many honest ones at once wait for each other.
+        """
+        loop = asyncio.get_running_loop()
+        while len(self._handshakes) >= self._limits.max_handshakes:
+            oldest, started_s = next(iter(self._handshakes.items()))
+            left_s = started_s + self._limits.min_handshake_s - loop.time()
+            if left_s <= 0 and oldest.cancel():
+                self._refused += 1
+            await asyncio.wait(
+                self._handshakes,
+                timeout=max(left_s, 0) or None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
 
     async def _take_in(
         self, sock: socket.socket, flow: StreamFlow, context: ssl.SSLContext | None
@@ -334,12 +384,13 @@ class SipTransport:
             await loop.connect_accepted_socket(lambda: flow, sock, **tls)
         except OSError as exc:  # TLS failures and time-outs too
             logger.info("an incoming %s connection failed: %s", flow.transport, exc)
+
+    def _taken_in(self, sock: socket.socket, flow: StreamFlow, task: asyncio.Task[None]) -> None:
+        """Forget what did not become a flow, even if it was cancelled before its first step."""
+        self._handshakes.pop(task, None)
+        if not flow.is_made:
             self._forget(flow)
             sock.close()
-        except BaseException:
-            self._forget(flow)
-            sock.close()
-            raise
 
     def _tls_options(self, context: ssl.SSLContext) -> dict[str, Any]:
         return {

@@ -92,9 +92,14 @@ class UdpSocket(asyncio.DatagramProtocol):
         transport.sendto(data, flow.sockaddr)
 
     def close(self) -> None:
-        """Close the socket; ``closed`` is done when that is over."""
+        """Close the socket after what was sent; ``closed`` is done when that is over."""
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Close the socket at once; what was not sent is lost."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,6 +38,7 @@ _LENGTH_LINE = re.compile(
 _ANY_LENGTH_LINE = re.compile(rb"\r\n(?:content-length|l)[ \t]*:", re.IGNORECASE)
 _REQUEST_START = re.compile(rb"[A-Za-z]{1,64} [^ \r\n]")
 _FOLD = re.compile(rb"\r\n[ \t]+")
+_PINGS = re.compile(rb"(?:\r\n\r\n)++")
 
 
 class KeepAlive(Enum):
@@ -169,9 +170,10 @@ class StreamFramer:
             events.append(KeepAlive.PONG)
             del buffer[:2]
             return True
-        if len(buffer) >= 4 and buffer[2:4] == PONG:
-            events.append(KeepAlive.PING)
-            del buffer[:4]
+        pings = _PINGS.match(buffer)
+        if pings is not None:  # as many as there are: a flood of them costs one step
+            events.extend([KeepAlive.PING] * (pings.end() // len(PING)))
+            del buffer[: pings.end()]
             return True
         if len(buffer) < 3 or (len(buffer) == 3 and buffer[2] == 0x0D):
             return False

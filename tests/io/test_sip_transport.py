@@ -215,7 +215,13 @@ async def test_an_address_that_cannot_be_bound_is_refused(transport: TransportNa
 
 @pytest.mark.parametrize(
     "options",
-    [{"max_connections": 0}, {"max_write_buffer_bytes": 0}, {"message_timeout_s": 0.0}],
+    [
+        {"max_connections": 0},
+        {"max_handshakes": 0},
+        {"min_handshake_s": -1.0},
+        {"max_write_buffer_bytes": 0},
+        {"message_timeout_s": 0.0},
+    ],
 )
 def test_bounds_must_be_positive(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):

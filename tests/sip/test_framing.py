@@ -75,6 +75,22 @@ def test_a_ping_in_single_bytes_is_one_ping() -> None:
     assert framer.is_idle
 
 
+@given(st.text("\r\n", max_size=40).map(str.encode), st.integers(0, 3))
+def test_keep_alives_are_the_same_however_they_are_cut(data: bytes, sent: int) -> None:
+    def events(chunks: list[bytes]) -> list[StreamEvent]:
+        framer, found = StreamFramer(), list[StreamEvent]()
+        for _ in range(sent):
+            framer.ping_sent()
+        try:
+            for chunk in chunks:
+                found += framer.receive(chunk)
+        except FramingError as exc:
+            found += exc.completed
+        return found
+
+    assert events([data]) == events([data[i : i + 1] for i in range(len(data))])
+
+
 @pytest.mark.clause("RFC 5626 3.5.1")
 def test_a_single_crlf_is_a_pong_only_after_a_ping_of_ours() -> None:
     framer = StreamFramer()
