@@ -39,6 +39,7 @@ from dcsdk.sctp.halves import make_halves
 from dcsdk.sctp.handshake import Entropy
 from dcsdk.sctp.heartbeat import Heartbeat
 from dcsdk.sctp.lifecycle import RECEIVING_STATES, Agreement, Lifecycle
+from dcsdk.sctp.liveness import Liveness
 from dcsdk.sctp.packet import CHECKSUM, COMMON_HEADER_SIZE, bundle
 from dcsdk.sctp.parameters import CauseCode, PeerViolation, Tlv
 from dcsdk.sctp.reading import READING_NOTHING, Reading, reading_for
@@ -76,6 +77,7 @@ class SctpAssociation:
         self._chunks: list[bytes] = []  # control chunks to send, bundled
         self._round_trip = RoundTrip(config.rto_initial_s, config.rto_min_s, config.rto_max_s)
         self._heartbeat = Heartbeat(config, entropy, self._round_trip)
+        self._liveness = Liveness(config, self._heartbeat)
         self._lifecycle = Lifecycle(
             config, entropy, packets=self._packets, on_open=self._open, on_end=self._end
         )
@@ -86,14 +88,10 @@ class SctpAssociation:
         self._early = EarlyMessages(config)
         self._reading: Reading = READING_NOTHING
         self._is_sendable = False
-        self._heard_s = 0.0
         self._unacknowledged_packets = 0
         self.sack_timer_s: float | None = None
         self._is_sack_due = False
-        self.error_count = 0
-        self._packets_sent = 0
-        self._packets_received = 0
-        self._packets_dropped = 0
+        self._packets_sent = self._packets_received = self._packets_dropped = 0
         self.state_changed(0.0)
 
     # --- life ------------------------------------------------------------------------------------
@@ -241,13 +239,13 @@ class SctpAssociation:
             self._events.append(ResetDone(ids, False))
 
     def request_heartbeat(self, *, now: float) -> None:
-        """Ask the peer for a sign of life now (RFC 9260 11.1.8), for example when data stopped.
+        """Ask the peer for a sign of life now (RFC 9260 11.1.8).
 
         Without an answer the association ends like one whose data is not acknowledged.
         """
         self._now = now
         if self.state is AssociationState.ESTABLISHED:
-            self._packets += self._lifecycle.seal.close_all(self._heartbeat.request(now))
+            self._packets += self._lifecycle.seal.close_all(self._liveness.ask(now, now))
 
     # --- input -----------------------------------------------------------------------------------
     def receive(self, packets: Sequence[bytes], *, now: float) -> None:
@@ -267,7 +265,7 @@ class SctpAssociation:
         """The hot path: our tag, DATA and SACK. Everything else is :class:`ControlChunks`."""
         crc, checksum_of = extend, CHECKSUM.unpack_from
         head, zero_head, seed, data_kind, take_data, take_run = self._reading
-        sender, data_packets, index, count = self.sender, 0, 0, len(packets)
+        sender, is_alive, data_packets, index, count = self.sender, False, 0, 0, len(packets)
         while index < count:
             packet = packets[index]
             index += 1
@@ -289,17 +287,21 @@ class SctpAssociation:
                             taken = take_run(packets, index)
                             index, data_packets = index + taken, data_packets + taken
                     elif kind == 3 and sender is not None:
+                        is_alive = True
                         if sender.sack(packet, position, end, now):
-                            self.error_count, self._heard_s = 0, now
+                            self._liveness.error_count = 0
                         size = packet[position + 2] << 8 | packet[position + 3]
                         position += (size + 3) & ~3
                     else:
                         position = self._control.receive(packet, position, end, now)
+                        is_alive |= kind != ChunkType.HEARTBEAT_ACK  # that says so itself
                         head, zero_head, seed, data_kind, take_data, take_run = self._reading
                         sender = self.sender
             except (ParseError, struct.error):
                 self._packets_dropped += 1
         self._unacknowledged_packets += data_packets
+        if is_alive or data_packets:
+            self._liveness.heard(now, has_data=data_packets > 0)
 
     def _after_batch(self, receiver: Receiver, now: float) -> None:
         if receiver.invalid_streams:
@@ -342,11 +344,11 @@ class SctpAssociation:
         self._events.append(event)
 
     def alive(self, now: float) -> None:
-        """The peer answered something that only it could."""
-        self.error_count = 0
-        self._heard_s = now
-        if self.sender is not None:
-            self.sender.packetizer.set_mtu(self._heartbeat.mtu)
+        """The peer answered a heartbeat."""
+        if (sender := self.sender) is not None:
+            sender.packetizer.set_mtu(self._heartbeat.mtu)
+            sender.hurry(now)
+            self._liveness.answered(now, sender.waiting_s)
 
     def state_changed(self, now: float) -> None:
         """Follow the life cycle: what may be sent and taken depends on it."""
@@ -382,7 +384,7 @@ class SctpAssociation:
         self.sender, self.receiver, self.resets = halves
         self._control.abilities = abilities
         self._unacknowledged_packets, self._is_sack_due, self.sack_timer_s = 0, False, None
-        self.error_count, self._heard_s = 0, self._now
+        self._liveness.begin(self._now)
         self._heartbeat.start(self._now)
         if is_restart:
             self._events.append(Restarted())
@@ -411,7 +413,8 @@ class SctpAssociation:
         sender, resets = self.sender, self.resets
         earliest, timers = self.sack_timer_s, [self._lifecycle.timer_s]
         if sender and resets and not self._lifecycle.is_ended:
-            timers += sender.next_timer(), resets.timer_s, self._heartbeat.next_timer()
+            timers += sender.next_timer(), resets.timer_s
+            timers += self._liveness.timers(sender.waiting_s)
         for timer in timers:
             if timer is not None and (earliest is None or timer < earliest):
                 earliest = timer
@@ -420,21 +423,18 @@ class SctpAssociation:
     def handle_timer(self, *, now: float) -> None:
         """Do what is due; calling it early or late is harmless."""
         self._now = now
-        self._lifecycle.handle_timer(now)
+        is_repeated = self._lifecycle.handle_timer(now)
         if self.sack_timer_s is not None and now >= self.sack_timer_s:
             self._is_sack_due = True
-        if self.sender is None or self.resets is None or self._lifecycle.is_ended:
+        sender, resets = self.sender, self.resets
+        if sender is None or resets is None or self._lifecycle.is_ended:
             return
-        errors = self.sender.handle_timer(now) + self.resets.handle_timer(now)
-        timer_s = self._heartbeat.next_timer()
-        if timer_s is not None and now >= timer_s:
-            groups, is_missing = self._heartbeat.handle_timer(now, self._heard_s)
-            errors += is_missing
-            self._packets += self._lifecycle.seal.close_all(groups)
-        if errors:
-            self.error_count += errors
-            if self.error_count > self.config.max_retrans:
-                self._lifecycle.unreachable(f"{self.error_count} time-outs in a row")
+        waiting_s, is_late = sender.waiting_s, sender.handle_timer(now)
+        is_repeated |= resets.handle_timer(now)
+        groups = self._liveness.handle_timer(now, waiting_s, is_late, is_repeated)
+        self._packets += self._lifecycle.seal.close_all(groups)
+        if reason := self._liveness.verdict(now):
+            self._lifecycle.unreachable(reason)
 
     # --- output ----------------------------------------------------------------------------------
     @property
@@ -496,5 +496,5 @@ class SctpAssociation:
             packets_sent=self._packets_sent,
             packets_received=self._packets_received,
             packets_dropped=self._packets_dropped,
-            error_count=self.error_count,
+            error_count=self._liveness.error_count,
         )

@@ -32,9 +32,13 @@ class SctpConfig:
         rto_initial_s: retransmission time-out before the first measurement, seconds.
         rto_min_s: lower bound of the time-out. RFC 9260 16 recommends 1 s, made for the 1990s;
             the default follows what data-channel stacks do.
-        rto_max_s: upper bound of the time-out.
+        rto_max_s: upper bound of the time-out; above the longest round trip there may be.
         max_retrans: Association.Max.Retrans (and Path.Max.Retrans, RFC 8261 6.1): consecutive
             time-outs until the peer counts as unreachable.
+        peer_timeout_s: silence of a peer that owes us an answer until it counts as unreachable,
+            seconds, at most 3600; 0 leaves it to ``max_retrans``.
+        peer_quiet_s: silence, while something is under way, after which the peer is asked for a
+            sign of life, and how often at least, where ``peer_timeout_s`` is not 0.
         max_init_retrans: Max.Init.Retransmits for INIT and COOKIE ECHO.
         hb_interval_s: HB.interval, idle seconds between heartbeats; 0 switches them off.
         hb_slowdown: while nothing but heartbeats happens HB.interval doubles, up to this many times
@@ -70,6 +74,8 @@ class SctpConfig:
     rto_min_s: float = 0.4
     rto_max_s: float = 60.0
     max_retrans: int = 10
+    peer_timeout_s: float = 0.0
+    peer_quiet_s: float = 2.0
     max_init_retrans: int = 8
     hb_interval_s: float = 30.0
     hb_slowdown: float = 3.5
@@ -114,6 +120,8 @@ class SctpConfig:
         _check_range("max_init_retrans", self.max_init_retrans, 1, 1000)
         _check_range("rto_min_s", self.rto_min_s, 0.01, self.rto_initial_s)
         _check_range("rto_max_s", self.rto_max_s, self.rto_initial_s, 3600)
+        _check_range("peer_timeout_s", self.peer_timeout_s, 0, 3600)
+        _check_range("peer_quiet_s", self.peer_quiet_s, 0.001, 3600)
         _check_range("hb_interval_s", self.hb_interval_s, 0, 86_400)
         _check_range("hb_slowdown", self.hb_slowdown, 1, 100)
         _check_range("cookie_life_s", self.cookie_life_s, 1, 3600)
@@ -128,6 +136,15 @@ class SctpConfig:
     def controller_factory(self) -> CongestionFactory:
         """What makes the congestion controller."""
         return CONTROLLERS[self.congestion] if isinstance(self.congestion, str) else self.congestion
+
+    @property
+    def repeat_limit_s(self) -> float:
+        """Longest pause between two questions that carry no data, while no answer comes, seconds.
+
+        Repeating them costs next to nothing, and how soon a path that comes back is noticed
+        depends on it.
+        """
+        return min(self.rto_max_s, self.peer_quiet_s) if self.peer_timeout_s else self.rto_max_s
 
     @property
     def accepted_message_size(self) -> int:

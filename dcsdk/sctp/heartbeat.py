@@ -13,7 +13,10 @@ Thousands of idle associations must cost next to nothing, so their heartbeats ar
 - They are sent at common moments, so that the event loop wakes once for many associations.
 
 So the end of an idle peer is noticed after at most 1.2 * ``hb_slowdown`` * ``hb_interval_s`` and
-the time that ``max_retrans`` answers are waited for; that of a peer to which data is sent, at once.
+``peer_timeout_s``; that of a peer to which or from which data is under way, after the latter.
+
+A heartbeat is repeated while no answer comes. The answer to any of the last few counts, also when
+the path is so long that it was repeated meanwhile.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ MOMENTS = 64
 of a process share. So many moments still spread thousands of them."""
 LED_MOMENTS = 8
 """Who is asked by the peer waits so many moments longer than it."""
+MAX_OPEN = 8
+"""Heartbeats whose answers are known; at the pace they are repeated, those of a path of 10 s."""
 MAX_PROBE_LOSSES = 3
 """A size is given up after this many unanswered probes (MAX_PROBES, RFC 8899 5.1.2)."""
 PROBE_STEP = 32
@@ -58,12 +63,13 @@ class Heartbeat:
     """
 
     __slots__ = (
+        "_asked_s",
         "_config",
         "_entropy",
         "_high",
         "_interval_s",
         "_is_led",
-        "_nonce",
+        "_nonces",
         "_probe_losses",
         "_probe_nonce",
         "_probe_size",
@@ -71,6 +77,7 @@ class Heartbeat:
         "_rested_s",
         "_round_trip",
         "_timer_s",
+        "_wait_s",
         "is_unanswered",
         "mtu",
     )
@@ -85,7 +92,8 @@ class Heartbeat:
         self._interval_s = config.hb_interval_s
         self._rested_s = 0.0
         self._is_led = False
-        self._nonce = b""
+        self._nonces: list[bytes] = []  # of the heartbeats without an answer, oldest first
+        self._asked_s = self._wait_s = 0.0
         self.is_unanswered = False
         self.mtu = config.mtu
         self._high = config.max_mtu
@@ -126,12 +134,12 @@ class Heartbeat:
     def handle_timer(self, now: float, heard_s: float) -> tuple[list[bytes], bool]:
         """Return chunk groups that each need a packet of their own, and whether one went missing.
 
-        A heartbeat without an answer is an error against the peer and is repeated after the
-        retransmission time-out (RFC 9260 8.1, 8.3); a lost probe of the path MTU is no error.
+        A heartbeat without an answer is an error against the peer (RFC 9260 8.1, 8.3), unless
+        something else came from it; a lost probe of the path MTU is none.
 
         Args:
             now: seconds.
-            heard_s: when the peer last acknowledged something; then no heartbeat is needed.
+            heard_s: when the last sign of life came; for a while then no heartbeat is needed.
         """
         groups: list[bytes] = []
         is_missing = False
@@ -141,10 +149,8 @@ class Heartbeat:
             if not self.is_unanswered and now - heard_s < self._interval_s:
                 self._rest(heard_s)
             else:
-                is_missing = self.is_unanswered
-                if is_missing:
-                    self._round_trip.back_off()
-                else:
+                is_missing = self.is_unanswered and heard_s <= self._asked_s
+                if not self.is_unanswered:
                     self._slow_down()
                 self._is_led = False
                 groups.append(self._ask(now))
@@ -164,10 +170,16 @@ class Heartbeat:
         return [self._ask(now)]
 
     def _ask(self, now: float) -> bytes:
+        if self.is_unanswered:
+            longer_s = min(2 * self._wait_s, self._config.repeat_limit_s)
+            self._wait_s = max(self._wait_s, longer_s)
+        else:
+            self._wait_s = self._round_trip.timeout_s
         self.is_unanswered = True
-        self._nonce = self._entropy(_NONCE_SIZE)
-        self._timer_s = now + self._round_trip.timeout_s
-        return _heartbeat(self._nonce, now)
+        self._asked_s = now
+        self._nonces = [*self._nonces[1 - MAX_OPEN :], self._entropy(_NONCE_SIZE)]
+        self._timer_s = now + self._wait_s
+        return _heartbeat(self._nonces[-1], now)
 
     def asked(self, value: bytes, now: float) -> None:
         """Take the value of a HEARTBEAT of the peer: who asks is alive.
@@ -177,7 +189,7 @@ class Heartbeat:
             now: seconds.
         """
         if self.is_unanswered:
-            self._is_led = value[4 : 4 + _NONCE_SIZE] > self._nonce  # both ask at once
+            self._is_led = value[4 : 4 + _NONCE_SIZE] > self._nonces[-1]  # both ask at once
         elif self._timer_s is not None:
             self._slow_down()
             self._is_led = True
@@ -192,9 +204,9 @@ class Heartbeat:
         if len(value) != 4 + _INFO.size:
             return False
         nonce, sent_s = _INFO.unpack_from(value, 4)
-        if self.is_unanswered and nonce == self._nonce:
+        if nonce in self._nonces:
             self.is_unanswered = False
-            self._nonce = b""
+            del self._nonces[: self._nonces.index(nonce) + 1]
             self._round_trip.sample(now - sent_s)
             self._rest(now)
             return True

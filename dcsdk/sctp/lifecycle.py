@@ -352,9 +352,19 @@ class Lifecycle:
             self._end(Aborted(code, reason, False))
 
     def unreachable(self, reason: str) -> None:
-        """Too many time-outs (RFC 9260 8.1)."""
-        if not self.is_ended:
-            self._end(PeerUnreachableEvent(reason))
+        """The peer does not answer any more (RFC 9260 8.1).
+
+        It is told, in case it can hear us: it must not take what came so far for everything. When
+        all it owes us is SHUTDOWN COMPLETE, both sides have everything, and the end is in order.
+        """
+        if self.is_ended:
+            return
+        if self.state is State.SHUTDOWN_ACK_SENT:
+            self._end(ShutDown())
+            return
+        if self.tags.peer:
+            self._packets.append(self.seal.close(abort_chunk(None, f"no answer: {reason}")))
+        self._end(PeerUnreachableEvent(reason))
 
     def _send_shutdown_ack(self, now: float) -> None:
         self.state = State.SHUTDOWN_ACK_SENT
@@ -369,22 +379,28 @@ class Lifecycle:
         self._on_end(event)
 
     # --- T1 and T2 -------------------------------------------------------------------------------
-    def handle_timer(self, now: float) -> None:
-        """Repeat INIT, COOKIE ECHO, SHUTDOWN or SHUTDOWN ACK; give up after too many."""
+    def handle_timer(self, now: float) -> bool:
+        """Repeat INIT, COOKIE ECHO, SHUTDOWN or SHUTDOWN ACK; give up after too many.
+
+        Returns:
+            Something was repeated.
+        """
         if self.timer_s is None or now < self.timer_s:
-            return
+            return False
         if self.state is State.CLOSED:
             self.connect(now)
-            return
+            return False
         self._retries += 1
         is_setup = self.state in (State.COOKIE_WAIT, State.COOKIE_ECHOED)
         most = self._config.max_init_retrans if is_setup else self._config.max_retrans
         if self._retries > most:
             self.unreachable(f"no answer in state {self.state.value}")
-            return
-        self._timeout_s = min(self._timeout_s * 2, self._config.rto_max_s)
+            return False
+        longer_s = min(self._timeout_s * 2, self._config.repeat_limit_s)
+        self._timeout_s = max(self._timeout_s, longer_s)
         self._packets.append(self._repeated)
         self.timer_s = now + self._timeout_s
+        return True
 
     def set_timeout(self, timeout_s: float) -> None:
         """Use a measured time-out for the repetitions of a shutdown."""

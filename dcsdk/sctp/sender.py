@@ -31,6 +31,10 @@ _UNORDERED = FLAG_BEGIN | FLAG_END | FLAG_UNORDERED
 
 PEER_SACK_DELAY_S = 0.2
 """What a peer may delay the acknowledgement of a single packet (RFC 9260 16: SACK.Delay)."""
+MAX_RESENT_AT_ONCE = 64
+"""Packets sent again in one go. The window counts bytes, so of small packets it would let
+thousands out, and a peer could have them all sent for each SACK; those that come let more out."""
+
 MAX_IDLE_PERIODS = 10
 """Time-outs of silence counted when the congestion window decays."""
 
@@ -147,6 +151,7 @@ class Sender:
         self.loss_count = 0
         self.timeout_count = 0
         self.probe_count = 0
+        self._waiting_s = 0.0
 
     # --- queue -----------------------------------------------------------------------------------
     def send(
@@ -222,6 +227,11 @@ class Sender:
         )
 
     @property
+    def waiting_s(self) -> float | None:
+        """Since when what is outstanding waits without progress; ``None`` when nothing is."""
+        return self._waiting_s if self.outstanding.ends else None
+
+    @property
     def abandoned_count(self) -> int:
         """Messages given up after they were sent at least in part, ever."""
         return self._abandonment.count
@@ -267,7 +277,8 @@ class Sender:
     def _resend(self, packets: list[bytes], window: int, now: float) -> None:
         """Send lost packets again as far as the window allows (RFC 9260 6.3.3 E3, 7.2.4)."""
         outstanding = self.outstanding
-        while outstanding.lost:
+        most = len(packets) + MAX_RESENT_AT_ONCE
+        while outstanding.lost and len(packets) < most:
             end = outstanding.lost[0]
             if self.packetizer.limits and self._abandonment.is_exhausted(end, now):
                 self._abandonment.give_up(outstanding.index_of(end))
@@ -451,6 +462,11 @@ class Sender:
         self._timer_s = now + self._round_trip.timeout_s
         return True
 
+    def hurry(self, now: float) -> None:
+        """The path answers: wait for T3-rtx no longer than was measured just now."""
+        if self._timer_s is not None and self._timer_kind is TimerKind.TIMEOUT:
+            self._timer_s = min(self._timer_s, now + self._round_trip.timeout_s)
+
     def _arm(self, now: float) -> None:
         """Start the timer if it does not run and something is outstanding.
 
@@ -460,6 +476,8 @@ class Sender:
         outstanding, round_trip = self.outstanding, self._round_trip
         if not outstanding.ends:
             return
+        if self._timer_s is None:
+            self._waiting_s = now
         if outstanding.is_plain and not self._is_probing_window and round_trip.smoothed_s:
             delay = PEER_SACK_DELAY_S if len(outstanding.ends) == 1 else 0.0
             wait = round_trip.probe_timeout_s(delay)
