@@ -5,37 +5,53 @@ from __future__ import annotations
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
 from dcsdk.sctp.parameters import PeerViolation
 from dcsdk.sctp.reassembly import FRAGMENT_OVERHEAD, WHOLE, Refuse
-from dcsdk.sctp.streams import InboundStreams
+from dcsdk.sctp.streams import MID_MASK, InboundStreams
+from dcsdk.sctp.tsn import SerialOrder
 
 MESSAGE_IN_PROGRESS_OVERHEAD = 256
 """Bytes of window one incomplete message costs beyond its fragments."""
 
-_MID_MASK = 0xFFFFFFFF
-_IDENTITY = ~(0xFFFF << 32)
-"""Masks the reserved field out of a key (RFC 8260 2.1: ignored on receipt)."""
+MAX_SKIPPED = 1024
+"""Streams of which it is remembered up to where the peer gave its unordered messages up. A late
+fragment on one that was forgotten waits in vain, counted, until the peer skips further."""
 
 
 class PartialMessage:
     """One message of which fragments are missing.
 
     Attributes:
+        number: its place in the order of its lane.
         parts: the fragments from the first on, without a hole.
         later: fragments after a hole, by fragment sequence number.
         last: the last fragment's number, or -1 while unknown.
         ppid: from the first fragment.
         cost: window bytes of all fragments.
-        is_swallowed: too large; its data is thrown away.
     """
 
-    __slots__ = ("cost", "is_swallowed", "last", "later", "parts", "ppid")
+    __slots__ = ("cost", "last", "later", "number", "parts", "ppid")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
         self.parts: list[bytes] = []
         self.later: dict[int, bytes] = {}
         self.last = -1
         self.ppid = 0
         self.cost = MESSAGE_IN_PROGRESS_OVERHEAD
-        self.is_swallowed = False
+
+
+class Lane:
+    """The incomplete messages of one stream that are ordered, or those that are not.
+
+    Attributes:
+        messages: by MID; each kind counts on its own.
+        order: of the MIDs.
+    """
+
+    __slots__ = ("messages", "order")
+
+    def __init__(self) -> None:
+        self.messages: dict[int, PartialMessage] = {}
+        self.order = SerialOrder(MID_MASK)
 
 
 class InterleavedAssembler:
@@ -64,8 +80,8 @@ class InterleavedAssembler:
     __slots__ = (
         "_current",
         "_held",
+        "_lanes",
         "_max_size",
-        "_messages",
         "_refuse",
         "_skipped",
         "_streams",
@@ -80,8 +96,8 @@ class InterleavedAssembler:
         self._streams = streams
         self._max_size = max_size
         self._refuse = refuse
-        self._messages: dict[tuple[int, int], PartialMessage] = {}
-        self._skipped: dict[tuple[int, int], int] = {}  # highest id given up, by stream and U bit
+        self._lanes: dict[int, Lane] = {}  # by stream id and U bit, as :func:`_lane_id` joins them
+        self._skipped: dict[int, int] = {}  # highest MID given up of unordered messages, by stream
         self._held = 0
         self._current: PartialMessage | None = None
         self.key = -1
@@ -113,21 +129,18 @@ class InterleavedAssembler:
         elif len(data) > self._max_size:
             self._refuse(key >> 48, len(data))
         else:
-            self._streams.deliver(key >> 48, key & _MID_MASK, number, data, is_unordered)
+            self._streams.deliver(key >> 48, key & MID_MASK, number, data, is_unordered)
 
     def _take_fragment(self, flags: int, key: int, number: int, data: bytes) -> None:
         self.suspend()
-        identity = (key & _IDENTITY, flags & FLAG_UNORDERED)
-        skipped = self._skipped.get((key >> 48, flags & FLAG_UNORDERED))
-        if skipped is not None and _is_at_or_before(key & _MID_MASK, skipped):
-            return  # a late fragment of a message that was given up
-        message = self._messages.get(identity)
-        if message is None:
-            message = self._messages[identity] = PartialMessage()
-            self._held += message.cost
+        stream_id, message_id, is_unordered = key >> 48, key & MID_MASK, flags & FLAG_UNORDERED
+        lane = self._lanes.get(_lane_id(stream_id, is_unordered))
+        message = lane.messages.get(message_id) if lane is not None else None
+        if lane is None or message is None:
+            if self._is_over(stream_id, message_id, is_unordered):
+                return  # a late fragment of a message that was given up or refused
+            lane, message = self._begin(stream_id, message_id, is_unordered)
         fragment = self._place(message, flags, number)
-        if message.is_swallowed:
-            data = b""
         cost = len(data) + FRAGMENT_OVERHEAD
         message.cost += cost
         self._held += cost
@@ -137,15 +150,37 @@ class InterleavedAssembler:
                 message.parts.append(message.later.pop(len(message.parts)))
         else:
             message.later[fragment] = data
-        self._check_size(key >> 48, message)
+        if self._is_refused(stream_id, message_id, is_unordered, message):
+            return
         if len(message.parts) == message.last + 1 > 0:
-            self._drop(identity)
+            lane.order.remove(message.number)
+            self._drop(stream_id, message_id, is_unordered)
             self._streams.deliver(
-                key >> 48, key & _MID_MASK, message.ppid, b"".join(message.parts), identity[1]
+                stream_id, message_id, message.ppid, b"".join(message.parts), is_unordered
             )
-        elif not message.later and message.last < 0 and not message.is_swallowed:
+        elif not message.later and message.last < 0:
             self._current, self.parts, self.number = message, message.parts, len(message.parts)
-            self.key, self.flags = key, flags & FLAG_UNORDERED
+            self.key, self.flags = key, is_unordered
+
+    def _is_over(self, stream_id: int, message_id: int, is_unordered: int) -> bool:
+        """Tell whether nothing is made any more of a message that is not under way."""
+        if not is_unordered:
+            return self._streams.is_over(stream_id, message_id)
+        skipped = self._skipped.get(stream_id)
+        if skipped is not None and _is_at_or_before(message_id, skipped):
+            return True
+        return self._streams.is_refusing(stream_id)
+
+    def _begin(
+        self, stream_id: int, message_id: int, is_unordered: int
+    ) -> tuple[Lane, PartialMessage]:
+        lane_id = _lane_id(stream_id, is_unordered)
+        lane = self._lanes.get(lane_id)
+        if lane is None:
+            lane = self._lanes[lane_id] = Lane()
+        message = lane.messages[message_id] = PartialMessage(lane.order.add(message_id))
+        self._held += message.cost
+        return lane, message
 
     def _place(self, message: PartialMessage, flags: int, number: int) -> int:
         """Return a fragment's number after checking it against what is known of the message."""
@@ -170,52 +205,65 @@ class InterleavedAssembler:
         if message is not None:
             message.cost += self.cost
             self._held += self.cost
-            stream_id = self.key >> 48
+            key, is_unordered = self.key, self.flags & FLAG_UNORDERED
             self._current, self.key, self.cost = None, -1, 0
-            self._check_size(stream_id, message)
+            self._is_refused(key >> 48, key & MID_MASK, is_unordered, message)
 
     def skip_message(self, stream_id: int, message_id: int, is_unordered: bool) -> None:
-        """Drop the incomplete messages of a stream up to ``message_id`` (RFC 8260 2.3.1)."""
+        """Drop the incomplete messages of a stream up to ``message_id`` (RFC 8260 2.3.1).
+
+        What is ordered is to be skipped in the stream as well, which knows then what is over.
+        """
         self.suspend()
         flag = FLAG_UNORDERED if is_unordered else 0
-        before = self._skipped.get((stream_id, flag))
-        if before is None or _is_at_or_before(before, message_id):
-            self._skipped[stream_id, flag] = message_id
-        for identity in list(self._messages):
-            key, unordered_flag = identity
-            if (
-                key >> 48 == stream_id
-                and unordered_flag == flag
-                and _is_at_or_before(key & _MID_MASK, message_id)
-            ):
-                self._drop(identity)
+        lane = self._lanes.get(_lane_id(stream_id, flag))
+        if lane is not None:
+            for given_up in lane.order.take_through(message_id):
+                self._drop(stream_id, given_up, flag)
+        if is_unordered:
+            before = self._skipped.pop(stream_id, message_id)
+            is_later = _is_at_or_before(before, message_id)
+            self._skipped[stream_id] = message_id if is_later else before
+            if len(self._skipped) > MAX_SKIPPED:
+                del self._skipped[next(iter(self._skipped))]
 
     def reset(self, stream_ids: tuple[int, ...]) -> None:
         """Drop incomplete messages of streams that begin anew; ``()`` means all."""
         self.suspend()
-        for identity in list(self._messages):
-            if not stream_ids or identity[0] >> 48 in stream_ids:
-                self._drop(identity)
-        for stream in list(self._skipped):
-            if not stream_ids or stream[0] in stream_ids:
-                del self._skipped[stream]
+        for stream_id in stream_ids or {lane_id >> 3 for lane_id in self._lanes}:
+            for flag in (0, FLAG_UNORDERED):
+                lane = self._lanes.pop(_lane_id(stream_id, flag), None)
+                if lane is not None:
+                    self._held -= sum(message.cost for message in lane.messages.values())
+            self._skipped.pop(stream_id, None)
+        if not stream_ids:
+            self._skipped.clear()
 
-    def _drop(self, identity: tuple[int, int]) -> None:
-        self._held -= self._messages.pop(identity).cost
+    def _drop(self, stream_id: int, message_id: int, is_unordered: int) -> None:
+        """Forget a message that its lane's order does not name any more."""
+        lane_id = _lane_id(stream_id, is_unordered)
+        lane = self._lanes[lane_id]
+        self._held -= lane.messages.pop(message_id).cost
+        if not lane.messages:
+            del self._lanes[lane_id]
 
-    def _check_size(self, stream_id: int, message: PartialMessage) -> None:
-        """Keep the place but not the data of a message that grew too large."""
+    def _is_refused(
+        self, stream_id: int, message_id: int, is_unordered: int, message: PartialMessage
+    ) -> bool:
+        """Give up a message that grew too large; the stream throws away what comes of it."""
         overhead = FRAGMENT_OVERHEAD * (len(message.parts) + len(message.later))
         size = message.cost - overhead - MESSAGE_IN_PROGRESS_OVERHEAD
         if size <= self._max_size:
-            return
+            return False
+        self._lanes[_lane_id(stream_id, is_unordered)].order.remove(message.number)
+        self._drop(stream_id, message_id, is_unordered)
         self._refuse(stream_id, size)
-        self._held -= size
-        message.cost -= size
-        message.is_swallowed = True
-        message.parts = [b""] * len(message.parts)
-        message.later = dict.fromkeys(message.later, b"")
+        return True
+
+
+def _lane_id(stream_id: int, is_unordered: int) -> int:
+    return stream_id << 3 | is_unordered
 
 
 def _is_at_or_before(message_id: int, other: int) -> bool:
-    return (other - message_id) & _MID_MASK <= _MID_MASK >> 1
+    return (other - message_id) & MID_MASK <= MID_MASK >> 1

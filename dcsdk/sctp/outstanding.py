@@ -241,12 +241,15 @@ class Outstanding:
                 self._mark_lost(index)
             self._checked = end
             index += 1
-        for end, sent in list(self._resent.items()):
+        overdue: list[int] = []
+        for end, sent in self._resent.items():
             if (sent, end) >= newest:
                 break
             if now < sent + patience:
                 deadline = min(deadline or sent + patience, sent + patience)
                 break
+            overdue.append(end)
+        for end in overdue:
             self._mark_lost(bisect_left(self.ends, end))
         return deadline
 

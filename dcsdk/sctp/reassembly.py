@@ -148,10 +148,16 @@ class DataAssembler:
             self._extend(run.flags, run.key, run.parts, run.size)
             tsn = run.end + 1
 
-    def skip(self, through: int) -> None:
-        """Drop every incomplete message that ends or begins at or below ``through``."""
+    def skip(self, first: int, through: int) -> None:
+        """Drop the message in progress and every run that begins at ``first``..``through``.
+
+        Nothing of what came early lies below ``first``.
+        """
         self._drop_message()
-        for run in [run for run in self._runs_by_start.values() if run.start <= through]:
+        runs = self._runs_by_start
+        # As many steps as TSNs are skipped or runs are there, whichever is less.
+        starts = range(first, through + 1) if through - first < len(runs) else list(runs)
+        for run in [runs[start] for start in starts if start <= through and start in runs]:
             self._forget(run)
             self._early -= run.size + FRAGMENT_OVERHEAD * len(run.parts)
 

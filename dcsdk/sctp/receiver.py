@@ -319,7 +319,7 @@ class Receiver:
         target = self._forward_target(chunk.new_cumulative_tsn)
         if target is None:
             return
-        self._data.skip(target)
+        self._data.skip(self._cumulative + 1, target)
         for stream_id, sequence in chunk.skipped:
             if stream_id < self._stream_count:
                 self.streams.skip(stream_id, sequence)

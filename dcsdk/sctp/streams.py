@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dcsdk.sctp.events import Event, RawMessage
+from dcsdk.sctp.tsn import SerialOrder
 
 MESSAGE_OVERHEAD = 64
 """Bytes of window one unread message costs beyond its data, so that tiny messages are bounded."""
@@ -10,29 +11,30 @@ MESSAGE_OVERHEAD = 64
 SSN_MASK = 0xFFFF
 MID_MASK = 0xFFFFFFFF
 
-_NO_SEQUENCE = -1
-"""Never equal to a number on the wire: the stream delivers nothing."""
+_REFUSING = -1
+"""Never equal to a number on the wire: the stream delivers nothing until it is reset."""
 
 
-class InboundStream:
-    """One incoming stream.
+class Waiting:
+    """Whole ordered messages of one stream that came before their turn.
 
     Attributes:
-        next_sequence: SSN (or MID) of the next ordered message to deliver.
-        waiting: whole ordered messages that came before their turn, by sequence.
-        is_refusing: a message was too large; everything is thrown away until the stream is reset.
+        messages: PPID and data, by SSN or MID.
+        order: of the numbers.
     """
 
-    __slots__ = ("is_refusing", "next_sequence", "waiting")
+    __slots__ = ("messages", "order")
 
-    def __init__(self) -> None:
-        self.next_sequence = 0
-        self.waiting: dict[int, tuple[int, bytes]] = {}
-        self.is_refusing = False
+    def __init__(self, mask: int) -> None:
+        self.messages: dict[int, tuple[int, bytes]] = {}
+        self.order = SerialOrder(mask)
 
 
 class InboundStreams:
     """All incoming streams of an association, and what the application has not read of them.
+
+    A peer may use every stream there is and leave it at that, so what an idle one takes is one
+    number: at most some 5 MB for 65,535 of them, and a reset gives it back.
 
     Args:
         events: where messages go.
@@ -43,12 +45,14 @@ class InboundStreams:
         held: window bytes of whole messages that wait for their turn.
     """
 
-    __slots__ = ("_events", "_mask", "_streams", "held", "unread")
+    __slots__ = ("_events", "_mask", "_next", "_waiting", "held", "unread")
 
     def __init__(self, events: list[Event | RawMessage], sequence_mask: int) -> None:
         self._events = events
         self._mask = sequence_mask
-        self._streams: dict[int, InboundStream] = {}
+        # Number of the next ordered message to deliver; 0 where nothing stands.
+        self._next: dict[int, int] = {}
+        self._waiting: dict[int, Waiting] = {}
         self.unread = 0
         self.held = 0
 
@@ -56,75 +60,87 @@ class InboundStreams:
         self, stream_id: int, sequence: int, ppid: int, data: bytes, is_unordered: int
     ) -> None:
         """Take one whole message; hand it on when it is its turn (RFC 9260 6.6)."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            stream = self._streams[stream_id] = InboundStream()
-        if sequence == stream.next_sequence and not is_unordered:
-            stream.next_sequence = (sequence + 1) & self._mask
+        expected = self._next.get(stream_id, 0)
+        if sequence == expected and not is_unordered:
+            self._next[stream_id] = (sequence + 1) & self._mask
             self.unread += len(data) + MESSAGE_OVERHEAD
             self._events.append((stream_id, ppid, data, False))
-            if stream.waiting:
-                self._release(stream_id, stream)
-        elif stream.is_refusing:
+            if self._waiting:
+                self._release(stream_id)
+        elif expected == _REFUSING:
             return
         elif is_unordered:
             self.unread += len(data) + MESSAGE_OVERHEAD
             self._events.append((stream_id, ppid, data, True))
-        elif self._is_ahead(sequence, stream.next_sequence) and sequence not in stream.waiting:
-            stream.waiting[sequence] = (ppid, data)
-            self.held += len(data) + MESSAGE_OVERHEAD
+        elif self._is_ahead(sequence, expected):
+            waiting = self._waiting.get(stream_id)
+            if waiting is None:
+                waiting = self._waiting[stream_id] = Waiting(self._mask)
+            if sequence not in waiting.messages:
+                waiting.messages[sequence] = (ppid, data)
+                waiting.order.add(sequence)
+                self.held += len(data) + MESSAGE_OVERHEAD
 
     def skip(self, stream_id: int, sequence: int) -> None:
         """Move past every ordered message up to ``sequence`` (RFC 3758 3.6)."""
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            stream = self._streams[stream_id] = InboundStream()
+        expected = self._next.get(stream_id, 0)
         following = (sequence + 1) & self._mask
-        if stream.is_refusing or not self._is_ahead(following, stream.next_sequence):
+        if expected == _REFUSING or not self._is_ahead(following, expected):
             return
-        # What came whole before the skipped message is still worth delivering, in order.
-        early = [waiting for waiting in stream.waiting if not self._is_ahead(waiting, sequence)]
-        for waiting in sorted(early, key=lambda item: (item - stream.next_sequence) & self._mask):
-            self._hand_over(stream_id, stream, waiting)
-        stream.next_sequence = following
-        self._release(stream_id, stream)
+        self._next[stream_id] = following
+        waiting = self._waiting.get(stream_id)
+        if waiting is not None:
+            # What came whole before the skipped message is still worth delivering, in order.
+            for early in waiting.order.take_through(sequence):
+                self._hand_over(stream_id, waiting, early)
+            self._release(stream_id)
 
     def reset(self, stream_ids: tuple[int, ...]) -> None:
         """Begin the numbering of streams anew; ``()`` means all of them (RFC 6525 5.2.2)."""
-        for stream_id in stream_ids or tuple(self._streams):
-            stream = self._streams.pop(stream_id, None)
-            if stream is not None:
-                self._forget(stream)
+        for stream_id in stream_ids or tuple(self._next.keys() | self._waiting.keys()):
+            self._next.pop(stream_id, None)
+            self._forget(stream_id)
 
     def refuse(self, stream_id: int) -> None:
         """Throw away what waits on the stream, and what comes until it is reset."""
-        stream = self._streams.setdefault(stream_id, InboundStream())
-        self._forget(stream)
-        stream.is_refusing = True
-        stream.next_sequence = _NO_SEQUENCE
+        self._forget(stream_id)
+        self._next[stream_id] = _REFUSING
 
     def is_refusing(self, stream_id: int) -> bool:
         """Tell whether what comes on the stream is thrown away."""
-        stream = self._streams.get(stream_id)
-        return stream is not None and stream.is_refusing
+        return self._next.get(stream_id, 0) == _REFUSING
+
+    def is_over(self, stream_id: int, sequence: int) -> bool:
+        """Tell whether an ordered message was delivered, skipped or refused already."""
+        expected = self._next.get(stream_id, 0)
+        return expected == _REFUSING or self._is_ahead(expected, sequence)
 
     def _is_ahead(self, sequence: int, reference: int) -> bool:
         """Compare in serial arithmetic; equal counts as not ahead."""
         return 0 < (sequence - reference) & self._mask <= self._mask >> 1
 
-    def _release(self, stream_id: int, stream: InboundStream) -> None:
-        while stream.next_sequence in stream.waiting:
-            sequence = stream.next_sequence
-            stream.next_sequence = (sequence + 1) & self._mask
-            self._hand_over(stream_id, stream, sequence)
+    def _release(self, stream_id: int) -> None:
+        """Deliver what waited for the message before it."""
+        waiting = self._waiting.get(stream_id)
+        if waiting is None:
+            return
+        sequence = first = self._next[stream_id]
+        while sequence in waiting.messages:
+            self._hand_over(stream_id, waiting, sequence)
+            sequence = (sequence + 1) & self._mask
+        self._next[stream_id] = sequence
+        waiting.order.drop_first((sequence - first) & self._mask)
+        if not waiting.messages:
+            del self._waiting[stream_id]
 
-    def _hand_over(self, stream_id: int, stream: InboundStream, sequence: int) -> None:
-        ppid, data = stream.waiting.pop(sequence)
+    def _hand_over(self, stream_id: int, waiting: Waiting, sequence: int) -> None:
+        ppid, data = waiting.messages.pop(sequence)
         self.held -= len(data) + MESSAGE_OVERHEAD
         self.unread += len(data) + MESSAGE_OVERHEAD
         self._events.append((stream_id, ppid, data, False))
 
-    def _forget(self, stream: InboundStream) -> None:
-        for _, data in stream.waiting.values():
-            self.held -= len(data) + MESSAGE_OVERHEAD
-        stream.waiting.clear()
+    def _forget(self, stream_id: int) -> None:
+        waiting = self._waiting.pop(stream_id, None)
+        if waiting is not None:
+            for _, data in waiting.messages.values():
+                self.held -= len(data) + MESSAGE_OVERHEAD

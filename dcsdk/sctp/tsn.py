@@ -7,7 +7,7 @@ arithmetic (RFC 9260 1.6, RFC 1982).
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 WRAP = 1 << 32
@@ -19,12 +19,6 @@ def unwrap(wire: int, near: int) -> int:
     """Return the integer closest to ``near`` whose low 32 bits are ``wire``."""
     distance = (wire - near) & MASK
     return near + (distance if distance < HALF else distance - WRAP)
-
-
-def unwrap16(wire: int, near: int) -> int:
-    """Like :func:`unwrap`, for stream sequence numbers of 16 bits."""
-    distance = (wire - near) & 0xFFFF
-    return near + (distance if distance < 0x8000 else distance - 0x10000)
 
 
 class TsnRanges:
@@ -89,3 +83,53 @@ class TsnRanges:
         """Forget everything."""
         self.starts.clear()
         self.ends.clear()
+
+
+class SerialOrder:
+    """Serial numbers that are less than half of their range apart, in order.
+
+    What comes before a number is found without a look at what comes behind.
+
+    Args:
+        mask: the largest serial number, one less than a power of two.
+
+    Source: RFC 1982.
+    """
+
+    __slots__ = ("_half", "_mask", "_numbers")
+
+    def __init__(self, mask: int) -> None:
+        self._mask = mask
+        self._half = (mask >> 1) + 1
+        self._numbers: list[int] = []  # unwrapped
+
+    def add(self, serial: int) -> int:
+        """Add a number that is not there; return what :meth:`remove` wants."""
+        numbers = self._numbers
+        number = self._unwrap(serial)
+        if numbers and number < numbers[-1]:
+            insort(numbers, number)
+        else:
+            numbers.append(number)
+        return number
+
+    def remove(self, number: int) -> None:
+        """Remove what :meth:`add` returned."""
+        numbers = self._numbers
+        del numbers[-1 if numbers[-1] == number else bisect_left(numbers, number)]
+
+    def take_through(self, serial: int) -> list[int]:
+        """Remove and return the numbers up to and including ``serial``, in order."""
+        numbers = self._numbers
+        count = bisect_right(numbers, self._unwrap(serial))
+        taken = [number & self._mask for number in numbers[:count]]
+        del numbers[:count]
+        return taken
+
+    def drop_first(self, count: int) -> None:
+        """Remove the first numbers."""
+        del self._numbers[:count]
+
+    def _unwrap(self, serial: int) -> int:
+        near = self._numbers[-1] if self._numbers else serial
+        return near + ((serial - near + self._half) & self._mask) - self._half
