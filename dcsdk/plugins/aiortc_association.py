@@ -328,9 +328,7 @@ class AiortcAssociation(Association):
         silence_s = 0.0
         if self._transport is not None:
             silence_s = self._loop.time() - self._transport.last_heard_s
-        if count > self._config.sctp.max_retrans or (
-            timeout_s is not None and silence_s >= timeout_s
-        ):
+        if count > self._config.sctp.max_retrans or (timeout_s and silence_s >= timeout_s):
             self._end(PeerUnreachable(f"the peer stopped answering: {silence_s:.1f} s of silence"))
 
     def window_overrun(self) -> None:

@@ -7,16 +7,15 @@ take any bytes and give a list or a ``ParseError``.
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from dcsdk.errors import ParseError
 from dcsdk.interfaces import AppEntry, ListProvider
+from dcsdk.plugins.html_links import MAX_LINKS, MAX_TEXT_LENGTH, read_links
 
 MAX_LIST_BYTES = 256 * 1024
-MAX_APPLICATIONS = 1000
-MAX_TEXT_LENGTH = 2048
+MAX_APPLICATIONS = MAX_LINKS
 SDK_VERSION = "1"
 
 _CHANNEL_ROOT = "http://localhost/"
@@ -76,39 +75,6 @@ def channel_target(href: str) -> str | None:
     return f"{target}?{query}" if query else target
 
 
-class _Links(HTMLParser):
-    """Collects the links of a page with their texts and ``data-`` attributes."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.links: list[tuple[dict[str, str], str]] = []
-        self._open: dict[str, str] | None = None
-        self._text: list[str] = []
-        self._text_length = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "a":
-            self.finish_link()
-            self._open = {name: value or "" for name, value in attrs}
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "a":
-            self.finish_link()
-
-    def handle_data(self, data: str) -> None:
-        if self._open is not None and self._text_length <= MAX_TEXT_LENGTH:
-            self._text.append(data)
-            self._text_length += len(data)
-
-    def finish_link(self) -> None:
-        """A link ends, by its end tag or because the next one begins."""
-        if self._open is not None and "href" in self._open:
-            if len(self.links) >= MAX_APPLICATIONS:
-                raise ParseError(f"more than {MAX_APPLICATIONS} links in the application list")
-            self.links.append((self._open, " ".join("".join(self._text).split())))
-        self._open, self._text, self._text_length = None, [], 0
-
-
 class HtmlListProvider(ListProvider):
     """``GET /`` gives a page; each link on it that stays on the channel is an application.
 
@@ -126,18 +92,12 @@ class HtmlListProvider(ListProvider):
         """Read the page.
 
         Raises:
-            ParseError: not 200, not HTML, too large, or HTML no reader makes sense of.
+            ParseError: not 200, not HTML, too large, or too many links.
         """
-        page = _Links()
         text = _check(status, content_type, body, _HTML_TYPES)
-        try:
-            page.feed(text)
-            page.close()
-        except (AssertionError, ValueError) as exc:  # html.parser on malformed declarations
-            raise ParseError("the application list is no HTML") from exc
-        page.finish_link()
         entries: dict[str, AppEntry] = {}
-        for attributes, label in page.links:
+        for link in read_links(text):
+            attributes = link.attributes
             target = channel_target(attributes["href"])
             if target is None or len(target) > MAX_TEXT_LENGTH:
                 continue
@@ -147,7 +107,7 @@ class HtmlListProvider(ListProvider):
                 continue
             entries[app_id] = AppEntry(
                 app_id=app_id,
-                name=(label or app_id)[:MAX_TEXT_LENGTH],
+                name=(link.text or app_id)[:MAX_TEXT_LENGTH],
                 url=target,
                 icon_url=channel_target(attributes.get("data-icon", "")),
                 etag=attributes.get("data-etag") or None,

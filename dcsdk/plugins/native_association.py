@@ -143,7 +143,6 @@ class NativeAssociation(Association):
             self._dtls,
             self._sctp,
             self._on_events,
-            quiet_s=None if config.peer_timeout_s is None else config.peer_quiet_s,
             init_patience_s=INIT_PATIENCE_S if parameters.dtls_role == "client" else 0.0,
         )
         self._channels.connect(
