@@ -35,10 +35,6 @@ MAX_RESENT_AT_ONCE = 64
 """Packets sent again in one go. The window counts bytes, so of small packets it would let
 thousands out, and a peer could have them all sent for each SACK; those that come let more out."""
 
-MAX_RESENT_AT_ONCE = 64
-"""Packets sent again in one go. The window counts bytes, so of small packets it would let
-thousands out, and a peer could have them all sent for each SACK; those that come let more out."""
-
 MAX_IDLE_PERIODS = 10
 """Time-outs of silence counted when the congestion window decays."""
 
