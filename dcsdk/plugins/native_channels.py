@@ -20,6 +20,7 @@ from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.plugins.native_dcep import Dcep, Role, encode_open
 from dcsdk.sctp.association import SctpAssociation
+from dcsdk.sctp.stream_set import StreamSet
 from dcsdk.sctp.streams import MESSAGE_OVERHEAD
 from dcsdk.security import SecurityReport
 
@@ -29,6 +30,10 @@ MAX_STREAM_ID = 65_534
 MAX_EARLY_STREAMS, MAX_EARLY_BYTES = 64, 256 << 10
 """What waits for channels that are not open here yet: the peer may send as soon as it has our
 offer, before we have its answer (RFC 8864 6.4). Beyond that the stream is reset."""
+
+MAX_RESETTING = 1024
+"""Streams whose reset the peer has not answered yet; of more that it uses without a channel it is
+not told that nobody is there."""
 
 MAX_PASSED_OVER = 8
 """Channels whose message needs more room than there is: so many keep their turn while those behind
@@ -69,7 +74,7 @@ class ChannelTable:
         self._blocked: OrderedDict[int, DataChannel] = OrderedDict()
         self._promised = 0  # bytes for sends that were woken since the last settling
         self._resetting: set[int] = set()
-        self._known: set[int] = set()
+        self._known = StreamSet()
         self._sctp: SctpAssociation | None = None
         self._driver: DtlsSctpDriver | None = None
         self._now = 0.0
@@ -448,6 +453,8 @@ class ChannelTable:
     def _answer_reset(self, stream_id: int) -> None:
         """Close a stream that belongs to no channel."""
         if stream_id in self._resetting or self._sctp is None or self._driver is None:
+            return
+        if len(self._resetting) >= MAX_RESETTING:
             return
         self._resetting.add(stream_id)
         self._sctp.reset_streams((stream_id,), now=self._driver.now())

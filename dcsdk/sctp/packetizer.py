@@ -123,6 +123,10 @@ class Packetizer:
             stream = self.streams[stream_id] = OutboundStream(stream_id)
         return stream
 
+    def forget(self, stream_id: int) -> None:
+        """Let an idle stream go: it was reset, so it is as if it had never been used."""
+        self.streams.pop(stream_id, None)
+
     # --- writing ---------------------------------------------------------------------------------
     def write(self, packets: list[bytes], lead: bytes, window: int, now: float) -> None:
         """Append packets of new data while less than ``window`` bytes are in flight.

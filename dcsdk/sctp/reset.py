@@ -7,6 +7,7 @@ reset only after everything queued on it was sent, and nothing is sent on it unt
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from dcsdk.sctp.chunks import CauseChunk, ChunkType
 from dcsdk.sctp.events import Event, RawMessage, ResetDone, StreamsReset
@@ -97,7 +98,7 @@ class StreamResets:
     # --- ours ------------------------------------------------------------------------------------
     def want(self, stream_ids: Iterable[int]) -> None:
         """Ask for outgoing streams to be reset once their queues are empty."""
-        current = self._request.stream_ids if self._request else ()
+        current = frozenset(self._request.stream_ids if self._request else ())
         for stream_id in stream_ids:
             if stream_id not in current:
                 self._wanted[stream_id] = None
@@ -120,11 +121,12 @@ class StreamResets:
 
     def _begin(self, now: float) -> None:
         streams = self._packetizer.streams
-        ready = [
+        idle = (
             stream_id
             for stream_id in self._wanted
             if stream_id not in streams or not streams[stream_id].queue
-        ][:MAX_STREAMS_PER_REQUEST]
+        )
+        ready = list(islice(idle, MAX_STREAMS_PER_REQUEST))
         if not ready:
             return
         for stream_id in ready:
@@ -157,10 +159,10 @@ class StreamResets:
         self._request = self.timer_s = None
         is_performed = response.result in _DONE
         for stream_id in request.stream_ids:
-            stream = self._packetizer.stream(stream_id)
             if is_performed:
-                stream.next_sequence = stream.next_unordered = 0
-            stream.is_closing = stream_id in self._wanted
+                self._packetizer.forget(stream_id)  # it begins anew when it is used again
+            else:
+                self._packetizer.stream(stream_id).is_closing = False
         self._events.append(ResetDone(request.stream_ids, is_performed))
 
     # --- the peer's ------------------------------------------------------------------------------

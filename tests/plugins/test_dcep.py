@@ -15,9 +15,10 @@ from dcsdk.channel import ChannelState, DataChannel
 from dcsdk.errors import ChannelClosed, LocalProtocolError, RemoteProtocolError
 from dcsdk.interfaces import Association, ChannelParameters
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.plugins.native_channels import MAX_RESETTING
 from dcsdk.plugins.native_dcep import Dcep, encode_open
 
-from .native import STREAM_ID, TIMEOUT_S, End, connected, ends, establish, read
+from .native import STREAM_ID, TIMEOUT_S, End, connected, ends, establish, read, turn
 
 DCEP = 50
 ACK = b"\x02"
@@ -195,6 +196,23 @@ async def test_channels_are_refused_where_only_sdp_opens_them() -> None:
         assert server.association.stats().dcep_refused == 1
         await good[0].send("still here")
         assert await read(good[1], 1) == ["still here"]
+
+
+@pytest.mark.clause("RFC 8832 6")
+async def test_streams_the_peer_uses_without_a_channel_are_bounded() -> None:
+    async with connected() as (client, server):
+        table = server.association._channels
+        for stream_id in range(2000, 2000 + MAX_RESETTING + 100):
+            table.refuse_stream(stream_id)
+        assert len(table._resetting) == MAX_RESETTING
+        async with asyncio.timeout(TIMEOUT_S):
+            while table._resetting:
+                await turn()
+        sctp = server.association._sctp
+        assert sctp is not None
+        assert sctp.sender is not None
+        assert not sctp.sender.packetizer.streams
+        await works(client, server)
 
 
 @pytest.mark.clause("D15")
