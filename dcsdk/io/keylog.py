@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+import weakref
 from pathlib import Path
 
 from dcsdk.errors import ConfigError
@@ -56,11 +57,42 @@ class KeyLog:
         self._file.close()
 
 
-def log_tls_secrets(context: ssl.SSLContext, path: str | Path) -> None:
-    """Have the connections of a context write their secrets to a key log.
+class _TlsSecrets:
+    """A file in memory that the ``ssl`` module writes secrets to, and the key log they go on to.
 
-    The ``ssl`` module ends a connection whose secrets it cannot write; so whether they can be is
-    tried here, with a comment line.
+    Args:
+        log: gets the lines.
+
+    Raises:
+        OSError: no file descriptor is left.
+    """
+
+    def __init__(self, log: KeyLog) -> None:
+        self._log = log
+        self._memory = os.memfd_create("tls-secrets")
+        self.path = f"/proc/self/fd/{self._memory}"
+
+    def hand_over(self) -> None:
+        """Move what was written to the log, but for the comment at its beginning."""
+        lines = os.pread(self._memory, os.fstat(self._memory).st_size, 0)
+        if lines:
+            os.ftruncate(self._memory, 0)
+            for line in lines.splitlines():
+                if not line.startswith(b"#"):
+                    self._log(line)
+
+    def close(self) -> None:
+        """Close both files."""
+        os.close(self._memory)
+        self._log.close()
+
+
+def log_tls_secrets(context: ssl.SSLContext, path: str | Path) -> None:
+    """Have the connections that asyncio makes with a context write their secrets to a key log.
+
+    The ``ssl`` module ends a connection whose secrets it cannot write to the file it was given. So
+    it is given one in memory, emptied into the log at each step of a handshake: a disk that fills
+    up ends the log, with an error in the program's log, and no connection.
 
     Raises:
         ConfigError: the file cannot be opened or written.
@@ -68,8 +100,20 @@ def log_tls_secrets(context: ssl.SSLContext, path: str | Path) -> None:
     log = KeyLog(path)
     try:
         log._file.write(b"# TLS\n")
+        secrets = _TlsSecrets(log)
     except OSError as exc:
-        raise ConfigError(f"cannot write the key log {path}: {exc.strerror}") from exc
-    finally:
         log.close()
-    context.keylog_filename = str(path)
+        raise ConfigError(f"cannot write the key log {path}: {exc.strerror}") from exc
+    weakref.finalize(context, secrets.close)
+    context.keylog_filename = secrets.path
+
+    class LoggedConnection(ssl.SSLObject):
+        """A connection whose secrets are moved as soon as they are known."""
+
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            finally:
+                secrets.hand_over()
+
+    context.sslobject_class = LoggedConnection

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import errno
 import logging
+import os
 import ssl
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from dcsdk.errors import ConfigError
 from dcsdk.io.keylog import KeyLog, log_tls_secrets
+from tests.io.sip_certificates import tls_contexts
 
 
 def test_lines_are_appended_to_a_private_file(tmp_path: Path) -> None:
@@ -54,3 +58,71 @@ def test_a_full_disk_ends_the_log_and_nothing_else(caplog: pytest.LogCaptureFixt
     assert "No space left" in record.getMessage()
     assert "11" not in record.getMessage()
     log.close()
+
+
+async def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes:
+    """Connect two contexts, and return what the server says."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=server) as listening:
+        address = listening.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(
+            *address, ssl=client, server_hostname="localhost"
+        )
+        said = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+    return said
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_secrets_of_tls_connections_stand_in_the_log(
+    tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    server, client = tls_contexts(tmp_path)
+    client.maximum_version = version
+    for name, context in (("server", server), ("client", client)):
+        log_tls_secrets(context, tmp_path / name)
+    for _ in range(2):
+        assert await handshake(server, client) == b"hello"
+    secrets = (tmp_path / "server").read_text().splitlines()
+    assert secrets[0] == "# TLS" and not any(line.startswith("#") for line in secrets[1:])
+    assert sorted(secrets) == sorted((tmp_path / "client").read_text().splitlines())
+    kind = "CLIENT_RANDOM " if version is ssl.TLSVersion.TLSv1_2 else "CLIENT_TRAFFIC_SECRET_0 "
+    assert sum(line.startswith(kind) for line in secrets) == 2
+
+
+async def test_a_disk_that_fills_up_ends_the_log_and_no_tls_connection(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server, client = tls_contexts(tmp_path)
+    path = tmp_path / "keys.log"
+    log_tls_secrets(server, path)
+    assert await handshake(server, client) == b"hello"
+    written = path.read_bytes()
+    full = os.open("/dev/full", os.O_WRONLY)
+    for name in os.listdir("/proc/self/fd"):
+        if os.path.realpath(f"/proc/self/fd/{name}") == str(path.resolve()):
+            os.dup2(full, int(name))
+    os.close(full)
+    for _ in range(2):
+        assert await handshake(server, client) == b"hello"
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "No space left" in record.getMessage()
+    assert path.read_bytes() == written
+
+
+def test_a_process_without_file_descriptors_cannot_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", fail)
+    context = ssl.create_default_context()
+    with pytest.raises(ConfigError, match="Too many open files"):
+        log_tls_secrets(context, tmp_path / "keys.log")
+    assert context.keylog_filename is None
