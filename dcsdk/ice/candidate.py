@@ -30,6 +30,8 @@ UFRAG_BYTES, PASSWORD_BYTES = 4, 16
 """At least 24 and 128 random bits are due (RFC 8445 5.3); both are written in base 16."""
 
 _SOURCE = "RFC 8839 5.1"
+_THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
+"""Never a destination, as little as 240.0.0.0/4 and broadcast are (RFC 6890 2.2.2)."""
 _TYPES = ("host", "srflx", "prflx", "relay")
 _FOUNDATION = re.compile(r"[A-Za-z0-9+/]{1,32}")
 _COMPONENT = re.compile(r"[0-9]{1,3}")
@@ -211,21 +213,31 @@ class Candidate:
         """The local preference inside the priority (RFC 8445 5.1.2.1)."""
         return (self.priority >> 8) & 0xFFFF
 
-    def is_usable(self, *, allow_loopback: bool) -> bool:
-        """Tell whether checks can be sent there; a peer's other candidates are ignored."""
-        read = _read_host(self.host)
+    def is_usable(self, base: Candidate, *, allow_loopback: bool = False) -> bool:
+        """Tell whether checks can be sent there; a peer's other candidates are ignored.
+
+        Args:
+            base: of ours, which they would be sent from.
+            allow_loopback: a loopback address may be reached from any base.
+        """
+        read, ours = _read_host(self.host), _read_host(base.host)
         if (
             read is None
+            or ours is None
             or self.component != COMPONENT
             or self.transport.lower() != "udp"
             or self.type not in _TYPES
             or not self.port
         ):
             return False
-        ip = read[0]
+        ip, from_ip = read[0], ours[0]
         if ip.is_unspecified or ip.is_multicast or getattr(ip, "ipv4_mapped", None) is not None:
             return False
-        return allow_loopback or not ip.is_loopback
+        if ip.version == 4 and (ip.is_reserved or ip in _THIS_NETWORK):
+            return False
+        if ip.is_loopback:
+            return allow_loopback or from_ip.is_loopback
+        return from_ip.is_link_local or not ip.is_link_local
 
 
 def reflexive_priority(preference: int) -> int:

@@ -33,12 +33,14 @@ class Pair:
         is_nomination_wanted: the peer nominated it before our own check succeeded.
         mapped: where the peer sees us, known once the check succeeded.
         round_trip_s: of the check, ``None`` while unknown.
+        conflicts: how often the peer refused our role.
     """
 
     __slots__ = (
         "_local",
         "_remote",
         "base",
+        "conflicts",
         "is_authenticated",
         "is_nomination_wanted",
         "mapped",
@@ -55,6 +57,7 @@ class Pair:
         self.is_nomination_wanted = False
         self.mapped: Address | None = None
         self.round_trip_s: float | None = None
+        self.conflicts = 0
         self._local = local
         self._remote = to
 
@@ -108,13 +111,22 @@ class CheckList:
     def add_remote(self, candidate: Candidate, *, is_controlling: bool) -> None:
         """Pair a candidate of the peer with each of our bases (RFC 8445 6.1.2.2).
 
+        A loopback address means another host when the peer says it, so only a base that is on
+        loopback itself is paired with it: else a peer could have us send to services of our own
+        host. Link-local addresses are paired with their like for that reason too.
+
         One that is known already by its address, peer-reflexive till now, gets its real
         description (RFC 8838 11).
         """
         address = candidate.address
+        bases = [
+            (local, base)
+            for local, base in self._bases.items()
+            if candidate.is_usable(base, allow_loopback=self._config.allow_loopback)
+        ]
         if (
             address is None
-            or not candidate.is_usable(allow_loopback=self._config.allow_loopback)
+            or not bases
             or (
                 address not in self._remotes
                 and len(self._remotes) >= self._config.max_remote_candidates
@@ -126,7 +138,7 @@ class CheckList:
         if known is not None and known.type != "prflx":
             return
         self._remotes[address] = candidate
-        for local, base in self._bases.items():
+        for local, base in bases:
             self._pair(local, base, address, candidate, is_controlling=is_controlling)
 
     def add_reflexive(

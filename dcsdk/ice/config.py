@@ -23,7 +23,7 @@ class IceConfig:
             and the nomination go at once. A larger ``a=ice-pacing`` of the peer is followed.
         rto_s: time before a check is first repeated; it grows with the number of open checks.
         max_transmissions: how often one check is sent (Rc of RFC 8489 6.2.1), the time between
-            them doubling.
+            them doubling; and how often a peer may refuse our role before its pair fails.
         last_wait: how many ``rto_s`` the last transmission waits for its answer (Rm).
         nomination_wait_s: how long a pair that works waits for a better one still being checked.
         patience_s: ICE does not fail before this time, for the peer's candidates may come late
@@ -32,7 +32,8 @@ class IceConfig:
         consent_expiry_s: sending stops when the peer was silent for this long (RFC 7675 5.1).
         max_remote_candidates: more of the peer's candidates than this are ignored.
         max_pairs: at most so many candidate pairs are checked (RFC 8445 6.1.2.5).
-        allow_loopback: pair with loopback addresses too.
+        allow_loopback: check loopback addresses of a peer from every address of ours; else only
+            from loopback addresses.
 
     Raises:
         ConfigError: a value is out of its range.
@@ -49,7 +50,7 @@ class IceConfig:
     consent_expiry_s: float = 30.0
     max_remote_candidates: int = 64
     max_pairs: int = 100
-    allow_loopback: bool = True
+    allow_loopback: bool = False
 
     def __post_init__(self) -> None:
         if self.pace_s < MIN_PACE_S:

@@ -200,9 +200,7 @@ class Generation:
             self._nominating = None
         mapped = message.attributes.get("XOR-MAPPED-ADDRESS")
         if message.message_class is Class.ERROR and message.error_code == ROLE_CONFLICT:
-            # RFC 8445 7.2.5.1: the other role than that of the request, and the check again.
-            self._shared.switch_role(is_controlling=not transaction.is_controlling)
-            self._check(pair, now)
+            self._role_refused(pair, is_controlling=not transaction.is_controlling)
         elif (
             message.message_class is Class.ERROR
             or mapped is None
@@ -218,6 +216,19 @@ class Generation:
             self._succeeded(pair, transaction.is_nomination, now)
         self._go_on(now)
         return True
+
+    def _role_refused(self, pair: Pair, *, is_controlling: bool) -> None:
+        """Take the other role than that of the request, and check again (RFC 8445 7.2.5.1).
+
+        Again means in turn, at the pace of all checks, and no more often than one check is sent: a
+        peer that refuses either role works with none.
+        """
+        pair.conflicts += 1
+        if pair.conflicts >= self._shared.config.max_transmissions:
+            self._fail(pair)
+            return
+        self._shared.switch_role(is_controlling=is_controlling)
+        pair.state = PairState.WAITING
 
     def _succeeded(self, pair: Pair, is_nomination: bool, now: float) -> None:
         if self._shared.is_controlling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -215,8 +216,63 @@ def test_pairs_are_bounded_and_the_best_are_kept() -> None:
     assert made.stats()["pairs"] == 5
 
 
+@pytest.mark.clause("RFC 8445 7.2.5.1", "RFC 8445 14.2")
+@pytest.mark.parametrize("round_trip_s", [0.0, 0.02])
+def test_a_peer_that_refuses_either_role_is_given_up(round_trip_s: float) -> None:
+    made = agent(1, A)
+    peer = agent(2, B).local_description
+    made.set_remote_description(peer, now=0.0)
+    made.start(is_controlling=True, now=0.0)
+    sent: list[float] = []
+    roles: set[bool] = set()
+    now, ends = 0.0, 0
+    while (timer := made.next_timer()) is not None:
+        checks = answers(made)
+        for check in checks:
+            sent.append(now)
+            roles.add("ICE-CONTROLLING" in check.attributes)
+            refusal = stun.encode_error(
+                check.transaction_id, stun.ROLE_CONFLICT, key=peer.credentials.key
+            )
+            now += round_trip_s
+            made.receive(refusal, A, B, now=now)
+        if not checks:
+            now = max(now, timer)
+            made.handle_timer(now=now)
+        while (event := made.poll_event()) is not None:
+            ends += isinstance(event, IceFailed)
+    assert (len(sent), ends, now) == (7, 1, 39.5)
+    assert roles == {True, False}
+    assert all(later - earlier > 0.00499 for earlier, later in itertools.pairwise(sent))
+
+
+@pytest.mark.clause("RFC 8445 7.3.1.4")
+def test_checks_of_a_peer_that_refuses_either_role_do_not_keep_it_alive() -> None:
+    made = agent(1, A)
+    other = agent(2, B)
+    made.set_remote_description(other.local_description, now=0.0)
+    made.start(is_controlling=True, now=0.0)
+    now, ends = 0.0, 0
+    ufrag = other.local_description.credentials.ufrag
+    while not ends and now < 60:
+        now += 0.1
+        mine = made.local_description.credentials
+        made.receive(request(made, username=f"{mine.ufrag}:{ufrag}"), A, B, now=now)
+        for check in answers(made):
+            if check.message_class is Class.REQUEST:
+                key = other.local_description.credentials.key
+                refusal = stun.encode_error(check.transaction_id, stun.ROLE_CONFLICT, key=key)
+                made.receive(refusal, A, B, now=now)
+        if (made.next_timer() or now) <= now:
+            made.handle_timer(now=now)
+        while (event := made.poll_event()) is not None:
+            ends += isinstance(event, IceFailed)
+    assert ends == 1
+    assert now == pytest.approx(39.5, abs=0.2)
+
+
 def test_candidates_of_no_use_are_ignored() -> None:
-    made = agent(1, A, config=IceConfig(allow_loopback=False))
+    made = agent(1, A)
     texts = ["1 1 TCP 1 192.0.2.9 9 typ host", "1 1 UDP 1 127.0.0.1 5000 typ host"]
     peer = agent(2, B).local_description
     made.set_remote_description(

@@ -33,6 +33,9 @@ candidates = st.builds(
 
 
 # --- a=candidate ----------------------------------------------------------------------------------
+BASE = Candidate.host_candidate(("192.0.2.1", 4000))
+
+
 @pytest.mark.clause("RFC 8839 5.1")
 def test_the_examples_of_the_standard_are_read_and_written() -> None:
     host, reflexive = Candidate.parse(HOST), Candidate.parse(REFLEXIVE)
@@ -40,7 +43,7 @@ def test_the_examples_of_the_standard_are_read_and_written() -> None:
     assert host.address == ("203.0.113.141", 8998)
     assert reflexive.related_address == "203.0.113.141"
     assert reflexive.related_port == 8998
-    assert host.is_usable(allow_loopback=False)
+    assert host.is_usable(BASE)
 
 
 def test_a_browsers_extensions_are_kept() -> None:
@@ -62,7 +65,7 @@ def test_any_text_is_a_candidate_or_a_parse_error(text: str) -> None:
         candidate = Candidate.parse(text)
     except ParseError:
         return
-    candidate.is_usable(allow_loopback=True)
+    candidate.is_usable(BASE, allow_loopback=True)
 
 
 @pytest.mark.clause("RFC 8839 5.1")
@@ -105,19 +108,34 @@ def test_a_malformed_candidate_is_refused(text: str) -> None:
         "1 1 UDP 1 192.0.2.1 5000 typ other",
         "1 1 UDP 1 0.0.0.0 5000 typ host",
         "1 1 UDP 1 239.1.2.3 5000 typ host",
+        "1 1 UDP 1 0.1.2.3 5000 typ host",
+        "1 1 UDP 1 240.0.0.1 5000 typ host",
+        "1 1 UDP 1 255.255.255.255 5000 typ host",
         "1 1 UDP 1 ::ffff:192.0.2.1 5000 typ host",
         "1 1 UDP 1 fe80::1%eth0 5000 typ host",
     ],
 )
 def test_what_no_check_can_be_sent_to_is_no_error_but_of_no_use(text: str) -> None:
-    assert not Candidate.parse(text).is_usable(allow_loopback=True)
+    assert not Candidate.parse(text).is_usable(BASE, allow_loopback=True)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_loopback_is_used_where_it_is_allowed(host: str) -> None:
+@pytest.mark.clause("RFC 8445 5.1.1.1")
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1"])
+@pytest.mark.parametrize("own", ["127.0.0.1", "::1"])
+def test_loopback_is_used_from_loopback_or_where_it_is_allowed(host: str, own: str) -> None:
     candidate = Candidate.host_candidate((host, 5000))
-    assert candidate.is_usable(allow_loopback=True)
-    assert not candidate.is_usable(allow_loopback=False)
+    assert candidate.is_usable(Candidate.host_candidate((own, 5001)))
+    assert candidate.is_usable(BASE, allow_loopback=True)
+    assert not candidate.is_usable(BASE)
+
+
+@pytest.mark.clause("RFC 8445 6.1.2.2")
+@pytest.mark.parametrize("host", ["169.254.169.254", "fe80::1"])
+def test_link_local_addresses_are_used_from_their_like(host: str) -> None:
+    candidate = Candidate.host_candidate((host, 80))
+    assert candidate.is_usable(Candidate.host_candidate(("169.254.1.1", 5001)))
+    assert candidate.is_usable(Candidate.host_candidate(("fe80::2", 5001)))
+    assert not candidate.is_usable(BASE, allow_loopback=True)
 
 
 # --- our own --------------------------------------------------------------------------------------
