@@ -31,6 +31,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.io.engine_config import MAX_MESSAGE_BYTES, EngineConfig
 from dcsdk.plugins.aiortc_transport import Dtls, PathTransport, Sctp
+from dcsdk.plugins.channel_parameters import check_channel_parameters
 from dcsdk.sdp.fingerprint import preferred
 from dcsdk.security import SecurityReport, SecurityScope
 from dcsdk.tls.certificate import Certificate

@@ -18,6 +18,7 @@ from dcsdk.errors import (
 from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.io.driver import DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
+from dcsdk.plugins.channel_parameters import check_channel_parameters
 from dcsdk.plugins.native_dcep import Dcep, Role, encode_open
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.stream_set import StreamSet
@@ -123,12 +124,9 @@ class ChannelTable:
 
         Raises:
             LocalProtocolError: the id is taken or out of range, there are too many channels, or
-                the parameters exclude each other.
+                a parameter is none or excludes another.
         """
-        if parameters.max_retr is not None and parameters.max_time_ms is not None:
-            raise LocalProtocolError(
-                "max-retr and max-time exclude each other", source="RFC 8864 5.1"
-            )
+        check_channel_parameters(parameters)
         opening = None if parameters.is_negotiated else encode_open(parameters)
         stream_id = parameters.stream_id
         if stream_id is None:

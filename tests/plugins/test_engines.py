@@ -214,6 +214,40 @@ async def test_channels_agreed_in_sdp_carry_their_own_messages(engine: str) -> N
             client.open(3, max_retr=1, max_time_ms=1)
 
 
+@pytest.mark.clause("RFC 8832 5.1", "RFC 8864 5.1")
+@every_engine()
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"stream_id": 1.5},
+        {"stream_id": True},
+        {"stream_id": "1"},
+        {"max_retr": -1},
+        {"max_retr": 1 << 32},
+        {"max_time_ms": -1},
+        {"max_time_ms": 0.5},
+        {"priority": 65_536},
+        {"priority": -1},
+        {"priority": None},
+        {"label": "\ud800"},
+        {"label": "x" * 65_536},
+        {"subprotocol": b"http"},
+        {"is_ordered": None},
+    ],
+    ids=str,
+)
+async def test_what_is_no_parameter_is_refused_by_its_name(
+    engine: str, parameters: dict[str, object]
+) -> None:
+    (name,) = parameters
+    async with engine_pair(engine) as (client, server):
+        good = client.open(1), server.open(1)
+        with pytest.raises(LocalProtocolError, match=name):
+            client.open(**({"stream_id": 3} | parameters))  # type: ignore[arg-type]
+        await good[0].send("still here")
+        assert await read(good[1], 1) == ["still here"]
+
+
 @pytest.mark.clause("RFC 8832 6")
 @every_engine()
 async def test_a_chosen_stream_id_has_the_parity_of_the_role(engine: str) -> None:
