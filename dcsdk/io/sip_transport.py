@@ -408,7 +408,10 @@ def _check_context(transport: str, context: ssl.SSLContext | None) -> None:
 
 
 def _bind(host: str, port: int, *, is_ipv6: bool, kind: socket.SocketKind) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, kind)
+    try:
+        sock = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, kind)
+    except OSError as exc:  # too many open files, or a host without IPv6
+        raise TransportError(f"no socket for {host}: {exc}") from exc
     try:
         sock.setblocking(False)
         if is_ipv6:

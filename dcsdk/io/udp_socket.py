@@ -333,9 +333,13 @@ def bound_socket(host: str, port: int = 0, *, is_shared: bool = False) -> socket
 
     Raises:
         ConfigError: ``host`` is no IP address.
-        TransportError: the address cannot be bound.
+        TransportError: the address cannot be bound, or there is no socket left.
     """
-    sock = socket.socket(family_of(host), socket.SOCK_DGRAM)
+    family = family_of(host)
+    try:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as exc:  # too many open files, or a host without IPv6
+        raise TransportError(f"no socket for {host}: {exc.strerror}") from exc
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)

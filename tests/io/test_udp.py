@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 
 from dcsdk.errors import ConfigError, TransportError
 from dcsdk.interfaces import DatagramReceiver
+from dcsdk.io.sip_transport import _bind
 from dcsdk.io.udp import EARLY_BYTES, EARLY_DATAGRAMS, UdpPath
 from dcsdk.io.udp_socket import MAX_BACKLOG_BYTES
 
@@ -211,6 +213,17 @@ async def test_a_taken_port_is_a_transport_error() -> None:
             UdpPath.bind("127.0.0.1", path.local_address[1])
     finally:
         path.close()
+
+
+async def test_no_socket_left_is_a_transport_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(TransportError, match="no socket for 127.0.0.1: Too many open files"):
+        UdpPath.bind("127.0.0.1")
+    with pytest.raises(TransportError, match="no socket for 127.0.0.1"):
+        _bind("127.0.0.1", 0, is_ipv6=False, kind=socket.SOCK_DGRAM)
 
 
 async def test_the_remote_must_be_of_the_same_ip_version() -> None:
