@@ -28,6 +28,7 @@ from dcsdk.errors import (
     MessageTooLarge,
     OperationTimeout,
     RemoteProtocolError,
+    TransportError,
 )
 from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.io.engine_config import SEND_GRANT_BYTES
@@ -62,6 +63,9 @@ class DataChannel:
 
     Source: RFC 8831 6, 8; RFC 8864.
     """
+
+    _is_lossy = False
+    """The association failed, and the peer may lack messages that were accepted."""
 
     on_dcep: Callable[[bytes], None] | None = None
     """Takes DCEP messages; ``None`` for a channel agreed in SDP, which has none."""
@@ -184,12 +188,7 @@ class DataChannel:
             PeerUnreachable: the peer stopped answering.
         """
         while not self._inbox:
-            reader = self._new_reader()
-            try:
-                await reader
-            except asyncio.CancelledError:
-                self._reader_left(reader)
-                raise
+            await self._message_or_end()
         return self._take()
 
     def __aiter__(self) -> DataChannel:
@@ -199,24 +198,23 @@ class DataChannel:
         while not self._inbox:
             if self._is_over and (self._error is None or type(self._error) is ChannelClosed):
                 raise StopAsyncIteration
-            reader = self._new_reader()
-            try:
-                await reader
-            except asyncio.CancelledError:
-                self._reader_left(reader)
-                raise
+            await self._message_or_end()
         return self._take()
 
     async def aclose(self, timeout_s: float = 2.0) -> None:
-        """Send what is queued, then close the channel both ways. Idempotent and bounded.
+        """Send what is queued, then close the channel both ways. Bounded.
 
-        Messages that were not read are thrown away.
+        Messages that were not read are thrown away. The channel is closed in any case; called
+        again it just returns.
 
         Args:
-            timeout_s: bound, seconds; what is still queued then is given up.
+            timeout_s: bound, seconds; what has not been confirmed then is given up.
+
+        Raises:
+            OperationTimeout: something sent was not confirmed in ``timeout_s``.
+            TransportError: the association failed before everything sent was confirmed.
         """
-        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
-            self._begin_closing()
+        if self.closing():
             self._carrier.reset(self, is_flushed=True)
         if self._state is not ChannelState.CLOSED:
             closer = asyncio.get_running_loop().create_future()
@@ -224,9 +222,16 @@ class DataChannel:
             try:
                 async with asyncio.timeout(timeout_s):
                     await closer
-            except TimeoutError:
+            except TimeoutError as exc:
+                is_lossy = self._is_unconfirmed()
                 self.abort()
+                if is_lossy:
+                    reason = f"stream {self.stream_id}: not all was confirmed in {timeout_s} s"
+                    raise OperationTimeout(reason) from exc
         self._forget_inbox()
+        if self._is_lossy:
+            self._is_lossy = False
+            raise self._closed_error()
 
     def abort(self) -> None:
         """Close at once: what is queued is given up, what was not read is thrown away."""
@@ -252,10 +257,14 @@ class DataChannel:
         self.max_message_size = max_message_size
         self._max_size = min(max_message_size or send_limit, send_limit)
 
-    def closing(self) -> None:
-        """Take no more messages to send."""
-        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
-            self._begin_closing()
+    def closing(self) -> bool:
+        """Take no more messages to send; tell whether that is new."""
+        if self._state not in (ChannelState.CONNECTING, ChannelState.OPEN):
+            return False
+        self._state = ChannelState.CLOSING
+        self._credit = 0
+        self._release_senders()
+        return True
 
     @property
     def is_reset_both_ways(self) -> bool:
@@ -342,12 +351,11 @@ class DataChannel:
     def remote_reset(self) -> None:
         """The peer closed its direction: close ours too (RFC 8831 6.7)."""
         self._is_remote_done = self._is_over = True
-        if self._state in (ChannelState.CONNECTING, ChannelState.OPEN):
-            self._begin_closing()
+        if self.closing():
             self._carrier.reset(self, is_flushed=True)
         elif self._is_local_done:
             self.end(None)
-        self._wake_all_readers()
+        _wake_all(self._readers)
 
     def local_reset_done(self) -> None:
         """The peer confirmed the reset of our direction."""
@@ -371,17 +379,20 @@ class DataChannel:
             return
         self._state, self._is_over = ChannelState.CLOSED, True
         self._error = self._error or error
+        if isinstance(error, TransportError) and type(error) is not ChannelClosed:
+            self._is_lossy = self._is_unconfirmed()
         self._credit = 0
         self._release_senders()
-        self._wake_all_readers()
-        for closer in self._closers:
-            if not closer.done():
-                closer.set_result(None)
-        self._closers.clear()
+        _wake_all(self._readers)
+        _wake_all(self._closers)
 
     # --- inside -----------------------------------------------------------------------------------
     def _closed_error(self) -> DcsdkError:
         return again(self._error) if self._error else ChannelClosed("the channel is closed")
+
+    def _is_unconfirmed(self) -> bool:
+        """Something that was sent may not arrive."""
+        return self.messages_sent > 0 and not self._carrier.is_confirmed()
 
     def _room(self) -> int:
         """Bytes that may be queued now; a message larger than the limit goes when all is sent."""
@@ -391,10 +402,8 @@ class DataChannel:
 
     def _check_size(self, size: int) -> None:
         if size > self._max_size:
-            raise MessageTooLarge(
-                f"{size} bytes are more than the {self._max_size} that fit one message to the peer",
-                source="RFC 8841 6",
-            )
+            reason = f"{size} bytes are more than the {self._max_size} that fit one message"
+            raise MessageTooLarge(f"{reason} to the peer", source="RFC 8841 6")
 
     async def _wait_for_room(self, size: int, timeout_s: float | None) -> None:
         """Return with ``size`` bytes of credit, in turn."""
@@ -428,20 +437,20 @@ class DataChannel:
         self._check_size(size)  # the limit may have become known meanwhile
         self._credit = size
 
-    def _new_reader(self) -> asyncio.Future[None]:
-        """Return what wakes a reader when there is a message, or when there will be none."""
+    async def _message_or_end(self) -> None:
+        """Wait until there is a message, or will be none."""
         if self._is_over:
             raise self._closed_error()
         reader = asyncio.get_running_loop().create_future()
         self._readers.append(reader)
-        return reader
-
-    def _reader_left(self, reader: asyncio.Future[None]) -> None:
-        """A reader was cancelled while it waited, or when it had been woken already."""
-        if reader in self._readers:
-            self._readers.remove(reader)
-        elif self._inbox and not reader.cancelled():
-            self._wake_reader()  # the message is for the next one
+        try:
+            await reader
+        except asyncio.CancelledError:
+            if reader in self._readers:
+                self._readers.remove(reader)
+            elif self._inbox and not reader.cancelled():
+                self._wake_reader()  # it had been woken: the message is for the next one
+            raise
 
     def _wake_reader(self) -> None:
         while self._readers:
@@ -461,29 +470,15 @@ class DataChannel:
             self._read_bytes = self._read_count = 0
         return message
 
-    def _wake_all_readers(self) -> None:
-        while self._readers:
-            self._wake_reader()
-
     def _release_senders(self) -> None:
-        for future, _ in self._waiters:
-            if not future.done():
-                future.set_result(None)
+        _wake_all([future for future, _ in self._waiters])
         self._waiters.clear()
         self._reserved = 0
 
-    def _begin_closing(self) -> None:
-        self._state = ChannelState.CLOSING
-        self._credit = 0
-        self._release_senders()
-
     def _refuse(self, what: str, size: int) -> None:
         self._carrier.consumed(self.stream_id, size, 1)
-        self.refused(
-            RemoteProtocolError(
-                f"stream {self.stream_id}: the peer sent {what}", source="RFC 8831 8"
-            )
-        )
+        reason = f"stream {self.stream_id}: the peer sent {what}"
+        self.refused(RemoteProtocolError(reason, source="RFC 8831 8"))
 
     def _forget_inbox(self) -> None:
         size = self._read_bytes + sum(size for _, size in self._inbox)
@@ -492,6 +487,13 @@ class DataChannel:
         self._read_bytes = self._read_count = 0
         if count:
             self._carrier.consumed(self.stream_id, size, count)
+
+
+def _wake_all(waiting: list[asyncio.Future[None]]) -> None:
+    for future in waiting:
+        if not future.done():
+            future.set_result(None)
+    waiting.clear()
 
 
 def _not_open(ppid: int, data: bytes) -> None:

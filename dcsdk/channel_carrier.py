@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from dcsdk.errors import DcsdkError
+from dcsdk.errors import DcsdkError, OperationTimeout, TransportError
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ Raises ``TransportError`` when the association is ending.
 """
 
 
+class Closable(Protocol):
+    """A channel, or what stands for one."""
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Send what is queued, then close."""
+
+
 class ChannelCarrier(Protocol):
     """What an association does for its channels."""
 
@@ -43,6 +51,9 @@ class ChannelCarrier(Protocol):
 
     def queued_bytes(self, stream_id: int) -> int:
         """Bytes of a stream that were accepted and have not left yet."""
+
+    def is_confirmed(self) -> bool:
+        """The peer has everything that was accepted, over all channels."""
 
     def free_bytes(self) -> int:
         """Bytes the association takes now, over all channels."""
@@ -55,6 +66,12 @@ class ChannelCarrier(Protocol):
 
     def reset(self, channel: DataChannel, *, is_flushed: bool) -> None:
         """Reset the outgoing stream, after what is queued or instead of it."""
+
+
+async def close_quietly(channel: Closable, timeout_s: float = 2.0) -> None:
+    """Close a channel on behalf of a part that has other ways to notice what was lost on it."""
+    with contextlib.suppress(TransportError, OperationTimeout):
+        await channel.aclose(timeout_s)
 
 
 def again(error: DcsdkError) -> DcsdkError:

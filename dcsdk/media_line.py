@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from dcsdk.channel import ChannelState, DataChannel
+from dcsdk.channel_carrier import close_quietly
 from dcsdk.errors import LocalProtocolError, UnsupportedByPeer
 from dcsdk.interfaces import (
     Address,
@@ -455,7 +456,7 @@ class MediaLine:
                 )
             old = self._channels.get(dcmap.stream_id)
             if old is not None:
-                await old.aclose()
+                await close_quietly(old)
             self._channels[dcmap.stream_id] = self._association.open_channel(
                 channel_parameters(dcmap)
             )
@@ -473,7 +474,7 @@ class MediaLine:
             self._dcmaps.pop(stream_id, None)
             channel = self._channels.pop(stream_id, None)
             if channel is not None:
-                await channel.aclose()
+                await close_quietly(channel)
 
     async def close(self, timeout_s: float = 2.0) -> None:
         """End the association and the path; the line's port is 0 from now on. Idempotent."""

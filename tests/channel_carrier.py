@@ -34,6 +34,9 @@ class Carrier:
     def queued_bytes(self, stream_id: int) -> int:
         return self.queued
 
+    def is_confirmed(self) -> bool:
+        return not self.queued
+
     def free_bytes(self) -> int:
         return self.free
 

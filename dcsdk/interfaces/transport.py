@@ -225,7 +225,12 @@ class Association(ABC):
 
     @abstractmethod
     async def wait_closed(self) -> Exception | None:
-        """Wait for the end of the association; ``None`` when it was closed on purpose."""
+        """Wait for the end of the association.
+
+        Returns:
+            ``None`` when it was closed in order by SCTP's SHUTDOWN, or here by ``aclose``.
+            Otherwise what ended it; data that was under way then, either way, may be lost.
+        """
 
     @abstractmethod
     async def aclose(self, timeout_s: float = 2.0) -> None:

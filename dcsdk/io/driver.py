@@ -34,8 +34,6 @@ class DtlsSctpDriver(DatagramReceiver):
         dtls: not yet started.
         sctp: not yet connected.
         on_events: gets the events of both machines, in order; it may call the machines.
-        quiet_s: when data came and then nothing for this time, the peer is asked for a sign of
-            life: who only receives would not notice otherwise that it is gone. ``None`` for never.
         init_patience_s: how long the peer's INIT is waited for before ours is sent.
 
     Attributes:
@@ -51,7 +49,6 @@ class DtlsSctpDriver(DatagramReceiver):
         sctp: SctpAssociation,
         on_events: Callable[[Sequence[DriverEvent | RawMessage]], None],
         *,
-        quiet_s: float | None = None,
         init_patience_s: float = 0.0,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -59,9 +56,7 @@ class DtlsSctpDriver(DatagramReceiver):
         self._dtls = dtls
         self._sctp = sctp
         self._on_events = on_events
-        self._quiet_s = quiet_s
         self._init_patience_s = init_patience_s
-        self._quiet_at_s: float | None = None
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self._flush_handle: asyncio.Handle | None = None
         self.is_flush_due = self._is_settle_due = False
@@ -162,7 +157,7 @@ class DtlsSctpDriver(DatagramReceiver):
             if len(packets) == 1 and (events := self._sctp.poll_batch()):
                 # Most likely a request: its reader runs next, and what it answers leaves together
                 # with the acknowledgement, by itself or by the flush right after it.
-                self._hand_over(events, now)
+                self._on_events(events)
                 sack_timer_s = self._sctp.sack_timer_s
                 if (
                     sack_timer_s is None
@@ -225,9 +220,6 @@ class DtlsSctpDriver(DatagramReceiver):
     def _timer_fired(self, now: float) -> None:
         self._dtls.handle_timer(now=now)
         self._sctp.handle_timer(now=now)
-        if self._quiet_at_s is not None and now >= self._quiet_at_s:
-            self._quiet_at_s = None
-            self._sctp.request_heartbeat(now=now)
         self._settle(now)
 
     # --- output -----------------------------------------------------------------------------------
@@ -238,7 +230,7 @@ class DtlsSctpDriver(DatagramReceiver):
         """
         self._is_settle_due = False
         while events := self._sctp.poll_batch():
-            self._hand_over(events, now)
+            self._on_events(events)
         self._take_dtls_events(now)
         self._transmit()
         self._take_dtls_events(now)
@@ -247,11 +239,6 @@ class DtlsSctpDriver(DatagramReceiver):
         if self.on_settled is not None:
             self.on_settled()
         self._timer.set(self._next_timer())
-
-    def _hand_over(self, events: Sequence[DriverEvent | RawMessage], now: float) -> None:
-        self._on_events(events)
-        if self._quiet_s is not None:
-            self._quiet_at_s = now + self._quiet_s
 
     def _take_dtls_events(self, now: float) -> None:
         while (event := self._dtls.poll_event()) is not None:
@@ -276,8 +263,7 @@ class DtlsSctpDriver(DatagramReceiver):
             send(*transmit)
 
     def _next_timer(self) -> float | None:
-        earliest = self._sctp.next_timer()
-        for timer in (self._dtls.next_timer(), self._quiet_at_s):
-            if timer is not None and (earliest is None or timer < earliest):
-                earliest = timer
+        earliest, timer = self._sctp.next_timer(), self._dtls.next_timer()
+        if timer is not None and (earliest is None or timer < earliest):
+            return timer
         return earliest

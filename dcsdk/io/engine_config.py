@@ -16,7 +16,9 @@ SEND_GRANT_BYTES = 64 << 10
 MAX_MESSAGE_BYTES = 256 << 20
 """Largest message, either way, whatever the peer takes: it is held in memory whole."""
 
-_DEAD_AFTER_RETRIES = 5
+_LEAST_TRIES = 6
+"""How often the first time-out fits into ``peer_timeout_s`` at least."""
+
 _MOST_MADE = 64
 
 
@@ -26,16 +28,18 @@ class EngineConfig:
 
     Attributes:
         sctp: settings of SCTP. Ports and message sizes come from the SDP, the packet size from
-            ``mtu`` and the checksums from ``is_zero_checksum_offered``; what stands here for them
-            is not used.
+            ``mtu``, the checksums from ``is_zero_checksum_offered``, what judges silence from
+            ``peer_timeout_s`` and ``peer_quiet_s``; what stands here for them is not used.
         mtu: bytes of the largest UDP payload we send, 600..9000.
         handshake_timeout_s: bound on DTLS and SCTP set-up together, seconds; covers a ``start``
             that nobody waits for.
-        peer_timeout_s: with data under way and nothing heard from the peer, the association is
-            given up after at most this time, 0.5..3600 s. ``None`` leaves it to ``sctp``
-            (RFC 9260's own figures allow many minutes).
-        peer_quiet_s: who only receives asks the peer for a sign of life when data stopped for this
-            time, seconds; ``peer_timeout_s`` runs from there.
+        peer_timeout_s: with data under way and nothing heard from the peer for this time, the
+            association is given up, 0.5..3600 s. Round trips may take nearly as long. 0 or
+            ``None`` leaves it to ``sctp.max_retrans`` (RFC 9260's own figures allow many minutes),
+            which holds in either case for a peer that is heard and acknowledges nothing.
+        peer_quiet_s: when data was under way and nothing came for this time, the peer is asked for
+            a sign of life, again and again while it gives none, seconds. So who only receives
+            notices as well that the peer is gone, within ``peer_timeout_s``.
         max_queued_bytes: bytes one channel takes from ``send`` ahead of the network.
         max_channels: channels per association (limit D15).
         is_dcep_accepted: take channels that the peer opens in band (RFC 8832); else only those
@@ -80,11 +84,12 @@ class EngineConfig:
             raise ConfigError(f"is_raw_openssl cannot be had with this pyOpenSSL: {reason}")
         if not 600 <= self.mtu <= 9000:
             raise ConfigError(f"mtu must be 600..9000 bytes, not {self.mtu}")
-        if self.peer_timeout_s is not None and not 0.5 <= self.peer_timeout_s <= 3600:
-            raise ConfigError(f"peer_timeout_s must be 0.5..3600 s, not {self.peer_timeout_s}")
-        for name in ("handshake_timeout_s", "peer_quiet_s"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be more than 0 seconds")
+        if self.peer_timeout_s and not 0.5 <= self.peer_timeout_s <= 3600:
+            raise ConfigError(f"peer_timeout_s must be 0 or 0.5..3600 s, not {self.peer_timeout_s}")
+        if not 0.001 <= self.peer_quiet_s <= 3600:
+            raise ConfigError(f"peer_quiet_s must be 0.001..3600 s, not {self.peer_quiet_s}")
+        if self.handshake_timeout_s <= 0:
+            raise ConfigError("handshake_timeout_s must be more than 0 seconds")
         if self.max_queued_bytes <= 0 or self.max_channels <= 0:
             raise ConfigError("max_queued_bytes and max_channels must be more than 0")
 
@@ -162,15 +167,15 @@ class EngineConfig:
             is_zero_checksum_offered=self.is_zero_checksum_offered,
             mtu=mtu,
             max_mtu=mtu,
+            peer_timeout_s=self.peer_timeout_s or 0.0,
+            peer_quiet_s=self.peer_quiet_s,
         )
-        if self.peer_timeout_s is None:
+        if not self.peer_timeout_s:
             return settings
-        # The n-th time-out in a row ends the association, and none is longer than rto_max_s.
-        longest = self.peer_timeout_s / (_DEAD_AFTER_RETRIES + 1)
+        # The bound of the time-out stays: what the path needs is measured, however long it is.
+        first = self.peer_timeout_s / _LEAST_TRIES
         return replace(
             settings,
-            rto_max_s=longest,
-            rto_initial_s=min(settings.rto_initial_s, longest),
-            rto_min_s=min(settings.rto_min_s, longest),
-            max_retrans=_DEAD_AFTER_RETRIES,
+            rto_initial_s=min(settings.rto_initial_s, first),
+            rto_min_s=min(settings.rto_min_s, first),
         )

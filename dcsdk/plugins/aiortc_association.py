@@ -160,10 +160,7 @@ class AiortcAssociation(Association):
             raise self._ended_error()
         if not parameters.is_negotiated:
             raise LocalProtocolError("this engine opens channels agreed in SDP only")
-        if parameters.max_retr is not None and parameters.max_time_ms is not None:
-            raise LocalProtocolError(
-                "max-retr and max-time exclude each other", source="RFC 8864 5.1"
-            )
+        check_channel_parameters(parameters)
         if len(self._channels) >= self._config.max_channels:
             raise LocalProtocolError(
                 f"the association has {self._config.max_channels} channels already"
@@ -236,6 +233,10 @@ class AiortcAssociation(Association):
         if carried is None or self._sctp is None:
             return 0
         return carried.bufferedAmount + self._sctp.unacknowledged(stream_id)
+
+    def is_confirmed(self) -> bool:
+        """The peer has everything that was accepted, over all channels."""
+        return self._sctp is None or self._sctp.is_drained
 
     def free_bytes(self) -> int:
         """Bytes the association takes now, over all channels."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx2
 
+from dcsdk.channel_carrier import close_quietly
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -336,7 +337,7 @@ class HttpChannel:
         try:
             await self.client.aclose()
         finally:
-            await self.carrier.aclose(timeout_s)
+            await close_quietly(self.carrier, timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

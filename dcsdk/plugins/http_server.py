@@ -9,6 +9,7 @@ from typing import Self
 
 import httpx2
 
+from dcsdk.channel_carrier import close_quietly
 from dcsdk.errors import ChannelClosed, DcsdkError, LocalProtocolError, RemoteProtocolError
 from dcsdk.http import (
     BOOTSTRAP_LIMITS,
@@ -223,7 +224,7 @@ class HttpServerChannel:
         if self._is_closed:
             return
         self._is_closed = True
-        await self.carrier.aclose(timeout_s)
+        await close_quietly(self.carrier, timeout_s)
 
     async def __aenter__(self) -> Self:
         return self

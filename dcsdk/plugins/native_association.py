@@ -33,6 +33,7 @@ from dcsdk.plugins.native_channels import ChannelTable
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.events import (
     Aborted,
+    AssociationState,
     Established,
     MessageAbandoned,
     MessageRefused,
@@ -51,6 +52,8 @@ from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 logger = logging.getLogger(__name__)
 
 BACKEND = "dtls_sctp"
+
+_ALL_CONFIRMED = (AssociationState.SHUTDOWN_SENT, AssociationState.SHUTDOWN_ACK_SENT)
 
 INIT_PATIENCE_S = 0.02
 """The DTLS server is done first (RFC 6347 4.2.4): its INIT comes right behind its Finished, and so
@@ -261,7 +264,12 @@ class NativeAssociation(Association):
         return self._channels.dcep.incoming
 
     async def wait_closed(self) -> Exception | None:
-        """Wait for the end of the association; ``None`` when it was closed on purpose."""
+        """Wait for the end of the association.
+
+        Returns:
+            ``None`` when it was closed in order by SCTP's SHUTDOWN, or here by ``aclose``.
+            Otherwise what ended it; data that was under way then, either way, may be lost.
+        """
         await asyncio.shield(self._ended)
         return self._error
 
@@ -269,7 +277,8 @@ class NativeAssociation(Association):
         """Send what is queued, shut SCTP and DTLS down and close the path.
 
         Args:
-            timeout_s: bound, seconds; what the peer has not confirmed then is given up.
+            timeout_s: bound, seconds; what the peer has not confirmed then is given up, which a
+                warning is logged of. ``DataChannel.aclose`` raises where that must be known.
         """
         driver, sctp = self._driver, self._sctp
         try:
@@ -282,10 +291,14 @@ class NativeAssociation(Association):
                 async with asyncio.timeout(timeout_s):
                     await asyncio.shield(self._ended)
         except TimeoutError:
-            logger.info("stream=all association not shut down in %s s, aborting", timeout_s)
+            is_confirmed = sctp is None or sctp.is_idle
+            logger.log(
+                logging.INFO if is_confirmed else logging.WARNING,
+                "stream=all association not shut down in %s s, aborting; all data confirmed: %s",
+                timeout_s,
+                is_confirmed,
+            )
         finally:
-            if not self._is_ended and driver is not None and sctp is not None:
-                sctp.abort("closed", now=driver.now())
             self._end(None)
 
     def stats(self) -> AssociationStats:
@@ -352,8 +365,7 @@ class NativeAssociation(Association):
             case DtlsClosed() if self._handshake is not None:
                 logger.debug("stream=all the old DTLS association ended before the new one is up")
             case DtlsClosed():
-                error = event.error
-                self._end(error if isinstance(error, DcsdkError) else None)
+                self._end(self._dtls_end(event.error))
             case Aborted():
                 by = "we" if event.is_local else "the peer"
                 self._end(TransportError(f"{by} aborted the association: {event.reason}"))
@@ -363,6 +375,21 @@ class NativeAssociation(Association):
                 self._end(TransportError("the peer restarted SCTP", source="RFC 9260 5.2.4.1"))
             case _:
                 logger.debug("event=%r", event)
+
+    def _dtls_end(self, error: Exception | None) -> DcsdkError | None:
+        """Return what the end of DTLS means: alone it is none in order.
+
+        A close alert says nothing of what was on its way, so it must not pass for the end of all
+        data, which only SCTP's SHUTDOWN is. What of that may be missing when the alert comes is
+        the last step, which carries nothing.
+
+        Source: RFC 9260 9.2.
+        """
+        if isinstance(error, DcsdkError):
+            return error
+        if self._sctp is not None and self._sctp.state in _ALL_CONFIRMED:
+            return None
+        return TransportError("the peer closed DTLS without ending SCTP", source="RFC 9260 9.2")
 
     def _sctp_established(self, event: Established) -> None:
         self._is_established = True
@@ -389,6 +416,8 @@ class NativeAssociation(Association):
         if handshake is not None:
             handshake.stop()
         if self._driver is not None:
+            if self._sctp is not None and self._sctp.state is not AssociationState.CLOSED:
+                self._sctp.abort(str(error or "closed"), now=self._driver.now())
             self._driver.stop()
         self._path.close()
         for future in (self._established, self._ended):

@@ -189,6 +189,10 @@ class ChannelTable:
         """Bytes of a stream that were accepted and have not left yet."""
         return self._sctp.queued_bytes(stream_id) if self._sctp is not None else 0
 
+    def is_confirmed(self) -> bool:
+        """The peer has everything that was accepted, over all channels."""
+        return self._sctp is None or self._sctp.is_idle
+
     def free_bytes(self) -> int:
         """Bytes the association takes now, over all channels."""
         queued = self._sctp.total_queued_bytes if self._sctp is not None else 0
@@ -323,10 +327,10 @@ class ChannelTable:
         self._blocked.clear()
         if self._driver is not None:
             self._driver.on_settled = None
-        self._sctp = self._driver = None
         self.dcep.close()
         for channel in channels:
             channel.end(error)
+        self._sctp = self._driver = None
 
     # --- inside -----------------------------------------------------------------------------------
     def _make(self, stream_id: int, parameters: ChannelParameters) -> DataChannel:

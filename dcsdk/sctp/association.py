@@ -433,7 +433,7 @@ class SctpAssociation:
         is_repeated |= resets.handle_timer(now)
         groups = self._liveness.handle_timer(now, waiting_s, is_late, is_repeated)
         self._packets += self._lifecycle.seal.close_all(groups)
-        if reason := self._liveness.verdict(now):
+        if reason := self._liveness.verdict(now, waiting_s):
             self._lifecycle.unreachable(reason)
 
     # --- output ----------------------------------------------------------------------------------

@@ -124,14 +124,21 @@ class Liveness:
             groups += self.ask(self.heard_s if waiting_s is None else waiting_s, now)
         return groups
 
-    def verdict(self, now: float) -> str | None:
-        """Return why the peer is given up now, ``None`` while it is not."""
+    def verdict(self, now: float, waiting_s: float | None) -> str | None:
+        """Return why the peer is given up now, ``None`` while it is not.
+
+        Args:
+            now: seconds.
+            waiting_s: since when our data is not acknowledged, ``None`` when all of it is.
+        """
         deadline_s = self._deadline_s()
         if deadline_s is not None and now >= deadline_s:
             return f"nothing came for {now - self.heard_s:.1f} s"
-        if self.error_count > self._max_errors:
-            return f"{self.error_count} time-outs in a row"
-        return None
+        if self.error_count <= self._max_errors:
+            return None
+        if waiting_s is not None and now - waiting_s < self._patience_s:
+            return None  # answered heartbeats kept the time-outs short
+        return f"{self.error_count} time-outs in a row"
 
     def _unanswered(self, since_s: float, now: float) -> None:
         """The peer owes us an answer since ``since_s``.

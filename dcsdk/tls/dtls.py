@@ -341,6 +341,8 @@ class DtlsAssociation:
         self._drain()
         if self._mismatch:
             self._end(_mismatch())
+        elif isinstance(exc, SSL.ZeroReturnError):
+            self._end(SecurityError("the peer closed during the DTLS handshake"))
         elif "did not return a certificate" in reason:
             self._end(FingerprintMismatch("the peer sent no certificate", source="RFC 8122 6.2"))
         elif "alert" in reason:

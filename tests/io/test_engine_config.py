@@ -39,16 +39,25 @@ def test_inside_dtls_the_checksum_is_left_out_unless_the_engine_is_told_otherwis
 
 
 @pytest.mark.parametrize("timeout_s", [0.6, 6.0, 12.0, 60.0])
-def test_all_retransmissions_together_stay_within_the_peer_timeout(timeout_s: float) -> None:
-    sctp = settings(EngineConfig(peer_timeout_s=timeout_s))
-    assert (sctp.max_retrans + 1) * sctp.rto_max_s <= timeout_s * 1.000001
-    assert sctp.rto_min_s <= sctp.rto_initial_s <= sctp.rto_max_s
+def test_within_the_peer_timeout_the_peer_is_asked_several_times(timeout_s: float) -> None:
+    sctp = settings(EngineConfig(peer_timeout_s=timeout_s, peer_quiet_s=0.1))
+    assert sctp.peer_timeout_s == timeout_s
+    assert 5 * sctp.rto_initial_s <= timeout_s
+    assert sctp.rto_min_s <= sctp.rto_initial_s
+    assert sctp.repeat_limit_s == 0.1
+
+
+@pytest.mark.clause("RFC 9260 6.3.1")
+def test_a_peer_timeout_does_not_bound_the_round_trip_that_can_be_measured() -> None:
+    assert settings(EngineConfig()).rto_max_s == SctpConfig().rto_max_s
 
 
 def test_without_a_peer_timeout_the_settings_of_sctp_stay() -> None:
     own = SctpConfig(rto_max_s=33.0, max_retrans=7)
-    sctp = settings(EngineConfig(peer_timeout_s=None, sctp=own))
-    assert (sctp.rto_max_s, sctp.max_retrans) == (33.0, 7)
+    for never in (None, 0.0):  # TOML has no None
+        sctp = settings(EngineConfig(peer_timeout_s=never, sctp=own))
+        assert (sctp.rto_max_s, sctp.max_retrans, sctp.peer_timeout_s) == (33.0, 7, 0.0)
+        assert sctp.repeat_limit_s == 33.0
 
 
 def test_the_send_queue_holds_the_largest_message_and_every_grant() -> None:
