@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
+import os
 import stat
 import sys
 import tempfile
@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from dcsdk import startup
+from dcsdk.command import Interrupted, Notices, run
 from dcsdk.config import from_mapping, read_toml
 from dcsdk.demo import Demo, DemoResult, make_sample_file
 from dcsdk.demo_view import SilentReporter, TimelineReporter
@@ -40,18 +42,38 @@ def _fail(message: str, status: int) -> typer.Exit:
     return typer.Exit(status)
 
 
+def _try_to_write(path: Path, what: str) -> None:
+    """Find out before anything begins whether a file can be written, and leave it as it was.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with open(descriptor, "ab", buffering=0) as file:
+            before = os.fstat(descriptor)
+            file.write(b"# dcsdk\n")
+            if stat.S_ISREG(before.st_mode):
+                file.truncate(before.st_size)
+    except OSError as exc:
+        raise ConfigError(f"cannot write the {what} {path}: {exc.strerror}") from exc
+
+
 @app.callback()
 def _options(
+    context: typer.Context,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log every step to standard error.")
     ] = False,
 ) -> None:
     if verbose:
         logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
+    context.obj = context.with_resource(Notices(is_silent=verbose).of("dcsdk"))
 
 
 @app.command()
 def demo(
+    context: typer.Context,
     file: Annotated[
         Path | None, typer.Option(help="The file to move; by default 10 MB of random bytes.")
     ] = None,
@@ -73,7 +95,11 @@ def demo(
         int, typer.Option(help="TLS port of the emulated P-CSCF; 0 takes a free one.")
     ] = 0,
 ) -> None:
-    """Two clients register, call, fetch a mini-app and move a file over a data channel."""
+    """Two clients register, call, fetch a mini-app and move a file over a data channel.
+
+    Exit status: 0 when all of it worked; 1 when something did not, or a file asked for is not
+    complete; 2 when a file or port cannot be used; 130 after Ctrl-C, 143 after SIGTERM.
+    """
     if file is not None:
         try:
             if not file.is_dir() and not stat.S_ISREG(file.stat().st_mode):
@@ -84,9 +110,16 @@ def demo(
                 raise _fail(f"{file} is empty: there is nothing to move", EXIT_USAGE)
         except OSError as exc:
             raise _fail(f"cannot read {file}: {exc.strerror}", EXIT_USAGE) from exc
+    notices: Notices = context.obj
     view = None if as_json else TimelineReporter(Console())
     try:
-        result = asyncio.run(_run_demo(view or SilentReporter(), file, keylog, capture, sip_port))
+        for path, what in ((keylog, "key log"), (capture, "capture")):
+            if path is not None:
+                _try_to_write(path, what)
+        work = _run_demo(view or SilentReporter(), file, keylog, capture, sip_port)
+        result = run(work, notices)
+    except Interrupted as exc:
+        raise typer.Exit(exc.status) from exc
     except ConfigError as exc:
         raise _fail(str(exc), EXIT_USAGE) from exc
     except (DcsdkError, OSError) as exc:
@@ -96,6 +129,7 @@ def demo(
     finally:
         if view is not None:
             view.stop()
+    result.problems = notices.errors
     if view is None:
         typer.echo(json.dumps(result.as_dict(), indent=2))
     else:
@@ -129,6 +163,7 @@ async def _run_demo(
 
 @app.command()
 def emulator(
+    context: typer.Context,
     config: Annotated[
         Path | None, typer.Option(help="TOML file; by default the demonstration network.")
     ] = None,
@@ -145,7 +180,9 @@ def emulator(
         if folder is not None:
             values["folder"] = folder
         network_config = from_mapping(NetworkConfig, {**NetworkConfig.served(), **values})
-        asyncio.run(serve(network_config))
+        run(serve(network_config), context.obj)
+    except Interrupted as exc:
+        raise typer.Exit(exc.status) from exc
     except ConfigError as exc:
         raise _fail(str(exc), EXIT_USAGE) from exc
     except (DcsdkError, OSError) as exc:
@@ -154,4 +191,5 @@ def emulator(
 
 def main() -> None:
     """Run the command."""
+    startup.loaded()
     app()

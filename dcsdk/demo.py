@@ -62,7 +62,11 @@ class Reporter(Protocol):
 
 @dataclass(slots=True)
 class DemoResult:
-    """Everything the demonstration found, for JSON and for the exit status."""
+    """Everything the demonstration found, for JSON and for the exit status.
+
+    Attributes:
+        problems: errors logged meanwhile, for example that a capture is not complete.
+    """
 
     registrations: list[dict[str, Any]] = field(default_factory=list)
     streams: list[dict[str, Any]] = field(default_factory=list)
@@ -76,6 +80,7 @@ class DemoResult:
     transfer_seconds: float = 0.0
     seconds: float = 0.0
     is_standalone: bool = True
+    problems: list[str] = field(default_factory=list)
 
     @property
     def mb_per_s(self) -> float:
@@ -94,12 +99,14 @@ class DemoResult:
             and bool(self.streams)
             and all(stream["suite"] for stream in self.streams)
             and all(stream["agrees_with_network"] for stream in self.streams)
+            and not self.problems
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         return {
             "ok": self.is_ok,
+            "problems": self.problems,
             "registrations": self.registrations,
             "streams": self.streams,
             "applications": self.applications,

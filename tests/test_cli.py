@@ -131,6 +131,61 @@ def test_a_capture_that_cannot_be_written_is_one_line_and_status_2(
     assert_one_line(result, 2, "nowhere", "capture")
 
 
+def test_a_capture_on_a_full_disk_is_one_line_and_status_2(file: Path) -> None:
+    result = run("demo", "--file", file, "--capture", "/dev/full")
+    assert_one_line(result, 2, "capture /dev/full", "No space left on device")
+
+
+@pytest.mark.parametrize("option", ["--capture", "--keylog"])
+def test_the_warning_that_secrets_are_written_is_seen_once(
+    file: Path, tmp_path: Path, option: str
+) -> None:
+    result = run("demo", "--file", file, option, tmp_path / "secrets")
+    assert_one_line(result, 0, "SECRETS ARE BEING WRITTEN", str(tmp_path / "secrets"))
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_capture_that_is_not_complete_is_no_success(
+    file: Path, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    monkeypatch.setattr("dcsdk.cli._try_to_write", lambda path, what: None)
+    options = ["--json"] if as_json else []
+    result = run("demo", "--file", file, "--capture", "/dev/full", *options)
+    assert result.exit_code == 1
+    problem = "capture=/dev/full stopped: No space left on device"
+    assert result.stderr.splitlines()[1:] == [f"dcsdk: {problem}"]
+    if as_json:
+        told = json.loads(result.stdout)
+        assert told["ok"] is False and told["problems"] == [problem]
+        assert told["bytes_moved"] == file.stat().st_size
+    else:
+        assert result.stdout.splitlines()[-1] == "FAILED"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demo_that_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dcsdk", "demo"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        try:
+            read_line(process)  # the network is up
+            assert list(tmp_path.iterdir())
+            process.send_signal(number)
+            _, errors = process.communicate(timeout=END_TIMEOUT_S)
+        finally:
+            process.kill()
+    assert process.returncode == 128 + number
+    assert errors == ""
+    assert not list(tmp_path.iterdir())
+
+
 def test_demo_brings_a_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dcsdk.cli.SAMPLE_BYTES", FILE_BYTES)
     told = json.loads(run("demo", "--json").stdout)
@@ -191,6 +246,15 @@ def test_a_key_log_that_cannot_be_written_is_one_line_and_status_2(
 ) -> None:
     result = run("demo", "--file", file, "--keylog", tmp_path / "nowhere" / "keys.log")
     assert_one_line(result, 2, "nowhere")
+
+
+def test_a_file_that_was_there_is_as_it_was_when_nothing_came_of_it(
+    file: Path, tmp_path: Path, busy_port: int
+) -> None:
+    capture = tmp_path / "old.pcapng"
+    capture.write_bytes(b"old")
+    assert run("demo", "--sip-port", str(busy_port), "--capture", capture).exit_code == 2
+    assert capture.read_bytes() == b"old"
 
 
 def test_a_key_log_on_a_full_disk_is_one_line_and_status_2(file: Path) -> None:

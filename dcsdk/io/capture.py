@@ -96,7 +96,7 @@ def sctp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
 class Capture:
     """Writes one pcapng file that only its owner may read.
 
-    A write that fails (a full disk) ends the capture with a warning and never the media.
+    A write that fails (a full disk) ends the capture with an error in the log, never the media.
 
     Args:
         path: the file; an old one is replaced.
@@ -218,7 +218,7 @@ class Capture:
         try:
             self._file.write(blocks)
         except OSError as exc:
-            logger.warning("capture=%s stopped: %s", self.path, exc.strerror)
+            logger.error("capture=%s stopped: %s", self.path, exc.strerror)
             self._abandon()
 
     def _abandon(self) -> None:
@@ -234,4 +234,4 @@ class Capture:
             try:
                 self._file.close()
             except OSError as exc:
-                logger.warning("capture=%s incomplete: %s", self.path, exc.strerror)
+                logger.error("capture=%s incomplete: %s", self.path, exc.strerror)
