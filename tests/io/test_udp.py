@@ -220,7 +220,7 @@ async def test_no_socket_left_is_a_transport_error(monkeypatch: pytest.MonkeyPat
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(socket, "socket", refuse)
-    with pytest.raises(TransportError, match="no socket for .*: Too many open files"):
+    with pytest.raises(TransportError, match=r"no socket for .*: Too many open files"):
         UdpPath.bind("127.0.0.1")
     with pytest.raises(TransportError, match="no socket for"):
         _bind("127.0.0.1", 0, is_ipv6=False, kind=socket.SOCK_DGRAM)
