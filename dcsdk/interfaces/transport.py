@@ -62,8 +62,10 @@ class DtlsSctpParameters:
         remote_tls_id: the peer's, or ``None``.
         local_sctp_port: 1..65535.
         remote_sctp_port: 1..65535.
-        local_max_message_size: bytes we accept in one message, 0 for any size.
-        remote_max_message_size: bytes the peer accepts in one message, 0 for any size.
+        local_max_message_size: bytes we accept in one message, 0 for any size, which is as much as
+            our receive window holds.
+        remote_max_message_size: bytes the peer accepts in one message, 0 for any size, which is as
+            much as we queue for it.
 
     Source: RFC 8841, RFC 8842, TS 33.328 7.2.Y.
     """

@@ -110,6 +110,8 @@ class EngineConfig:
     def send_limit(self, remote_max_message_size: int) -> int:
         """Bytes one association queues over all channels: room for the largest message at least.
 
+        Any size is not a size to make room for: what goes to such a peer is as large as the queue.
+
         Args:
             remote_max_message_size: bytes the peer accepts in one message, 0 for any size.
         """
@@ -128,7 +130,7 @@ class EngineConfig:
         Args:
             local_port: our ``a=sctp-port``.
             remote_port: the peer's.
-            max_message_size: bytes we accept in one message, 0 for any size.
+            max_message_size: bytes we accept in one message, 0 for as much as the window holds.
             remote_max_message_size: bytes the peer accepts, 0 for any size.
 
         Raises:
