@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from types import TracebackType
@@ -33,7 +33,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.io.capture import Capture
 from dcsdk.io.deadline import Deadline
-from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.engine_config import SCTP_DECIDED_BY, EngineConfig
 from dcsdk.io.keylog import KeyLog
 from dcsdk.media_line import LineRole, MediaLine
 from dcsdk.negotiation import Negotiation
@@ -469,6 +469,11 @@ def _transport_settings(config: ClientConfig) -> EngineConfig:
     for name in ("keylog", "capture", "is_dcep_accepted"):
         if name in config.transport:
             raise ConfigError(f"transport.{name} cannot be set: the client decides it")
+    sctp = config.transport.get("sctp")
+    for name in sctp if isinstance(sctp, Mapping) else ():
+        if (decider := SCTP_DECIDED_BY.get(name)) is not None:
+            where = decider if decider.startswith("a=") else f"transport.{decider}"
+            raise ConfigError(f"transport.sctp.{name} is not used: {where} decides it")
     settings = {
         "handshake_timeout_s": config.media_timeout_s,
         "max_channels": config.profile.max_channels,

@@ -108,7 +108,12 @@ def from_mapping(cls: type[_T], values: Mapping[str, Any], *, where: str = "") -
     ]
     if missing:
         raise ConfigError(f"missing configuration key {where}{missing[0]}")
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except ConfigError as exc:
+        if not where:
+            raise
+        raise ConfigError(f"{where.removesuffix('.')}: {exc}") from exc
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:

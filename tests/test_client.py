@@ -64,6 +64,17 @@ def test_a_file_for_secrets_that_cannot_be_written_is_refused(tmp_path: Path, fi
         ({"sctp": {"congestion": "bbr"}}, "congestion must be 'newreno' or 'cubic'"),
         ({"sctp": {"congestion": 5}}, "transport.sctp.congestion must be str"),
         ({"keylog": "x"}, "transport.keylog cannot be set"),
+        ({"sctp": {"mtu": 900}}, "transport.sctp.mtu is not used: transport.mtu decides"),
+        ({"sctp": {"local_port": 1}}, "transport.sctp.local_port is not used: a=sctp-port decides"),
+        ({"sctp": {"max_message_size": 1}}, "not used: a=max-message-size decides it"),
+        (
+            {"sctp": {"peer_timeout_s": 1.0}},
+            "transport.sctp.peer_timeout_s is not used: transport.peer_timeout_s decides",
+        ),
+        ({"sctp": {"receive_window": 1500}}, "transport.sctp: .* than receive_window, 1500"),
+        ({"sctp": {"rto_initial_s": 0.1}}, "than rto_initial_s, 0.1"),
+        ({"sctp": {"rto_max_s": 0.5}}, "than rto_max_s, 0.5"),
+        ({"sctp": {"rto_min_s": 5.0}}, "transport.sctp: rto_min_s, 5.0, must not"),
     ],
 )
 def test_a_transport_setting_that_cannot_be_is_refused_by_name(

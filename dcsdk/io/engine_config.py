@@ -19,6 +19,14 @@ MAX_MESSAGE_BYTES = 256 << 20
 _LEAST_TRIES = 6
 """How often the first time-out fits into ``peer_timeout_s`` at least."""
 
+SCTP_DECIDED_BY = {
+    **dict.fromkeys(("local_port", "remote_port"), "a=sctp-port"),
+    **dict.fromkeys(("max_message_size", "remote_max_message_size"), "a=max-message-size"),
+    **dict.fromkeys(("mtu", "max_mtu", "is_pmtu_probing"), "mtu"),
+    **{n: n for n in ("is_zero_checksum_offered", "peer_timeout_s", "peer_quiet_s")},
+}
+"""Settings of SCTP that are not used, and what decides instead: the SDP, or a setting of ours."""
+
 _MOST_MADE = 64
 
 
@@ -29,7 +37,8 @@ class EngineConfig:
     Attributes:
         sctp: settings of SCTP. Ports and message sizes come from the SDP, the packet size from
             ``mtu``, the checksums from ``is_zero_checksum_offered``, what judges silence from
-            ``peer_timeout_s`` and ``peer_quiet_s``; what stands here for them is not used.
+            ``peer_timeout_s`` and ``peer_quiet_s``; what stands here for them is not used
+            (:data:`SCTP_DECIDED_BY`).
         mtu: bytes of the largest UDP payload we send, 600..9000.
         handshake_timeout_s: bound on DTLS and SCTP set-up together, seconds; covers a ``start``
             that nobody waits for.

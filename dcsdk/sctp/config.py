@@ -20,6 +20,14 @@ MAX_STREAMS = 65_535
 MIN_RECEIVE_WINDOW = 1500
 """RFC 9260 3.3.2: a smaller a_rwnd must not be advertised at start."""
 
+_ORDERED = (
+    ("mtu", "max_mtu"),
+    ("max_message_size", "receive_window"),
+    ("rto_min_s", "rto_initial_s"),
+    ("rto_initial_s", "rto_max_s"),
+)
+"""Of two fields, the first is no more than the second."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SctpConfig:
@@ -101,31 +109,38 @@ class SctpConfig:
         """Refuse numbers that cannot work.
 
         Raises:
-            ConfigError: names the field and its range.
+            ConfigError: names the field and its range, or two fields that contradict each other.
         """
         _check_range("local_port", self.local_port, 1, 65_535)
         _check_range("remote_port", self.remote_port, 1, 65_535)
         _check_range("mtu", self.mtu, MIN_MTU, MAX_MTU)
-        _check_range("max_mtu", self.max_mtu, self.mtu, MAX_MTU)
+        _check_range("max_mtu", self.max_mtu, MIN_MTU, MAX_MTU)
         _check_range("outbound_streams", self.outbound_streams, 1, MAX_STREAMS)
         _check_range("inbound_streams", self.inbound_streams, 1, MAX_STREAMS)
         _check_range("receive_window", self.receive_window, MIN_RECEIVE_WINDOW, 1 << 30)
         _check_range("send_buffer", self.send_buffer, 1, 1 << 30)
-        _check_range("max_message_size", self.max_message_size, 0, self.receive_window)
+        _check_range("max_message_size", self.max_message_size, 0, 1 << 30)
         _check_range("remote_max_message_size", self.remote_max_message_size, 0, (1 << 64) - 1)
         _check_range("initial_window_packets", self.initial_window_packets, 1, 100)
         _check_range("max_window", self.max_window, 4 * self.mtu, 1 << 30)
         _check_range("max_burst_packets", self.max_burst_packets, 1, 100_000)
         _check_range("max_retrans", self.max_retrans, 1, 1000)
         _check_range("max_init_retrans", self.max_init_retrans, 1, 1000)
-        _check_range("rto_min_s", self.rto_min_s, 0.01, self.rto_initial_s)
-        _check_range("rto_max_s", self.rto_max_s, self.rto_initial_s, 3600)
+        _check_range("rto_min_s", self.rto_min_s, 0.01, 3600)
+        _check_range("rto_initial_s", self.rto_initial_s, 0.01, 3600)
+        _check_range("rto_max_s", self.rto_max_s, 0.01, 3600)
         _check_range("peer_timeout_s", self.peer_timeout_s, 0, 3600)
         _check_range("peer_quiet_s", self.peer_quiet_s, 0.001, 3600)
         _check_range("hb_interval_s", self.hb_interval_s, 0, 86_400)
         _check_range("hb_slowdown", self.hb_slowdown, 1, 100)
         _check_range("cookie_life_s", self.cookie_life_s, 1, 3600)
         _check_range("sack_delay_s", self.sack_delay_s, 0, 0.5)
+        for low, high in _ORDERED:
+            if getattr(self, low) > getattr(self, high):
+                raise ConfigError(
+                    f"{low}, {getattr(self, low)}, must not be more than "
+                    f"{high}, {getattr(self, high)}"
+                )
         if isinstance(self.congestion, str) and self.congestion not in CONTROLLERS:
             known = " or ".join(map(repr, CONTROLLERS))
             raise ConfigError(f"congestion must be {known} or a factory, not {self.congestion!r}")
