@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
 from dcsdk.io.clock import LazyTimer
@@ -18,7 +19,15 @@ from dcsdk.sctp.events import Event as SctpEvent
 from dcsdk.sctp.events import RawMessage
 from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 
-DriverEvent = HandshakeDone | DtlsClosed | SctpEvent
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The machines cannot go on, which is a bug; nothing they say can be relied on any more."""
+
+    error: Exception
+
+
+DriverEvent = HandshakeDone | DtlsClosed | SctpEvent | Broken
 """What happens seldom; messages come as bare tuples."""
 
 
@@ -90,15 +99,17 @@ class DtlsSctpDriver(DatagramReceiver):
         """
         if self._is_stopped:
             return
-        self._transmit()
-        self._dtls.close()
-        self._transmit()
-        self._is_stopped = True
-        self._end_retired()
-        self._timer.cancel()
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
+        try:
+            self._transmit()
+            self._dtls.close()
+            self._transmit()
+        finally:
+            self._is_stopped = True
+            self._end_retired()
+            self._timer.cancel()
+            if self._flush_handle is not None:
+                self._flush_handle.cancel()
+                self._flush_handle = None
 
     def move(self, path: DatagramPath, dtls: DtlsAssociation, packets: Sequence[bytes]) -> None:
         """Go on over another path and DTLS association; SCTP above stays what it is.
@@ -145,36 +156,41 @@ class DtlsSctpDriver(DatagramReceiver):
         """Take what the path received in this turn of the loop."""
         if self._is_stopped:
             return
-        now = self._loop.time()
-        self._is_answering = True
-        packets = self._dtls.receive(batch, now=now)
-        if packets:
-            if not self._is_connected:
-                self._take_dtls_events(now)  # the end of the handshake comes before its data
-            if self._retired is not None:
-                self._end_retired()  # the peer has moved too
-            self._sctp.receive(packets, now=now)
-            if len(packets) == 1 and (events := self._sctp.poll_batch()):
-                # Most likely a request: its reader runs next, and what it answers leaves together
-                # with the acknowledgement, by itself or by the flush right after it.
-                self._on_events(events)
-                sack_timer_s = self._sctp.sack_timer_s
-                if (
-                    sack_timer_s is None
-                    or self.on_settled is not None
-                    or self._sctp.is_output_due
-                    or self._dtls.is_output_due
-                ):
-                    self.request_flush()
-                elif not self._is_stopped:
-                    self._timer.advance(sack_timer_s)  # by then it looks at the others as well
-                return
-        self._settle(now)
+        try:
+            now = self._loop.time()
+            self._is_answering = True
+            packets = self._dtls.receive(batch, now=now)
+            if packets:
+                if not self._is_connected:
+                    self._take_dtls_events(now)  # the end of the handshake comes before its data
+                if self._retired is not None:
+                    self._end_retired()  # the peer has moved too
+                self._sctp.receive(packets, now=now)
+                if len(packets) == 1 and (events := self._sctp.poll_batch()):
+                    # Most likely a request: its reader runs next, and what it answers leaves with
+                    # the acknowledgement, by itself or by the flush right after it.
+                    self._on_events(events)
+                    sack_timer_s = self._sctp.sack_timer_s
+                    if (
+                        sack_timer_s is None
+                        or self.on_settled is not None
+                        or self._sctp.is_output_due
+                        or self._dtls.is_output_due
+                    ):
+                        self.request_flush()
+                    elif not self._is_stopped:
+                        self._timer.advance(sack_timer_s)  # by then it looks at the others as well
+                    return
+            self._settle(now)
+        except Exception as exc:
+            self._break(exc)
 
     def path_writable(self) -> None:
         """Go on after the path was full."""
-        if not self._is_stopped:
-            self._settle(self._loop.time())
+        try:
+            self.settle()
+        except Exception as exc:
+            self._break(exc)
 
     def message_queued(self) -> None:
         """Send the first message of this turn of the loop now, and the others together.
@@ -185,19 +201,22 @@ class DtlsSctpDriver(DatagramReceiver):
         """
         if self._is_stopped:
             return
-        is_answer, self._is_answering = self._is_answering, False
-        self._transmit()
-        if not self._dtls.is_established:
-            self._is_settle_due = True  # it failed just now
-        if (
-            not is_answer
-            or self._is_settle_due
-            or self.on_settled is not None
-            or self._sctp.total_queued_bytes
-        ):
-            self.is_flush_due = True
-            self._flush_handle = self._loop.call_soon(self._flush)
-        self._timer.set(self._next_timer())
+        try:
+            is_answer, self._is_answering = self._is_answering, False
+            self._transmit()
+            if not self._dtls.is_established:
+                self._is_settle_due = True  # it failed just now
+            if (
+                not is_answer
+                or self._is_settle_due
+                or self.on_settled is not None
+                or self._sctp.total_queued_bytes
+            ):
+                self.is_flush_due = True
+                self._flush_handle = self._loop.call_soon(self._flush)
+            self._timer.set(self._next_timer())
+        except Exception as exc:
+            self._break(exc)
 
     def request_flush(self) -> None:
         """Have everything taken out and sent, once, in the next turn of the loop."""
@@ -215,12 +234,22 @@ class DtlsSctpDriver(DatagramReceiver):
         self._flush_handle = None
         self.is_flush_due = False
         if self._is_settle_due or self._sctp.total_queued_bytes or self.on_settled is not None:
-            self._settle(self._loop.time())
+            try:
+                self._settle(self._loop.time())
+            except Exception as exc:
+                self._break(exc)
 
     def _timer_fired(self, now: float) -> None:
-        self._dtls.handle_timer(now=now)
-        self._sctp.handle_timer(now=now)
-        self._settle(now)
+        try:
+            self._dtls.handle_timer(now=now)
+            self._sctp.handle_timer(now=now)
+            self._settle(now)
+        except Exception as exc:
+            self._break(exc)
+
+    def _break(self, error: Exception) -> None:
+        """End what would raise the same each time, and send nothing, while it looks alive."""
+        self._on_events((Broken(error),))
 
     # --- output -----------------------------------------------------------------------------------
     def _settle(self, now: float) -> None:

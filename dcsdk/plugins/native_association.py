@@ -26,7 +26,7 @@ from dcsdk.interfaces import (
     PathStats,
 )
 from dcsdk.io.captured_dtls import open_dtls
-from dcsdk.io.driver import DriverEvent, DtlsSctpDriver
+from dcsdk.io.driver import Broken, DriverEvent, DtlsSctpDriver
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.handover import DtlsHandshake
 from dcsdk.plugins.native_channels import ChannelTable
@@ -298,6 +298,8 @@ class NativeAssociation(Association):
                 timeout_s,
                 is_confirmed,
             )
+        except Exception as exc:
+            self._end(self._bug(exc))
         finally:
             self._end(None)
 
@@ -373,6 +375,8 @@ class NativeAssociation(Association):
                 self._end(PeerUnreachable(f"the peer stopped answering: {event.reason}"))
             case Restarted():
                 self._end(TransportError("the peer restarted SCTP", source="RFC 9260 5.2.4.1"))
+            case Broken():
+                self._end(self._bug(event.error))
             case _:
                 logger.debug("event=%r", event)
 
@@ -412,17 +416,37 @@ class NativeAssociation(Association):
         self._error = error
         self._stop_handshake_timer()
         self._channels.end(error)
-        handshake, self._handshake = self._handshake, None
-        if handshake is not None:
-            handshake.stop()
-        if self._driver is not None:
-            if self._sctp is not None and self._sctp.state is not AssociationState.CLOSED:
-                self._sctp.abort(str(error or "closed"), now=self._driver.now())
-            self._driver.stop()
-        self._path.close()
+        for let_go in (self._stop_handshake, self._abort, self._stop_driver, self._path.close):
+            try:
+                let_go()
+            except Exception as exc:  # what broke must not keep the rest
+                self._error = self._error or self._bug(exc)
         for future in (self._established, self._ended):
             if not future.done():
                 future.set_result(None)
+
+    def _stop_handshake(self) -> None:
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            handshake.stop()
+
+    def _abort(self) -> None:
+        """Tell the peer, if SCTP has not ended itself."""
+        sctp, driver = self._sctp, self._driver
+        if sctp is not None and driver is not None and sctp.state is not AssociationState.CLOSED:
+            sctp.abort(str(self._error or "closed"), now=driver.now())
+
+    def _stop_driver(self) -> None:
+        if self._driver is not None:
+            self._driver.stop()
+
+    def _bug(self, exc: Exception) -> TransportError:
+        """Report an exception that nobody raises on purpose; return what it ends us with."""
+        context = {"message": "a bug ended the association", "exception": exc}
+        self._loop.call_exception_handler(context)
+        error = TransportError(f"a bug ended the association: {exc!r}")
+        error.__cause__ = exc
+        return error
 
     def _ended_error(self) -> DcsdkError:
         if self._error is None:

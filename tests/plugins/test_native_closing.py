@@ -193,3 +193,52 @@ async def test_an_association_that_was_never_started_closes() -> None:
     await end.association.aclose()
     with pytest.raises(LocalProtocolError):
         end.association.export_keying_material(b"EXPERIMENTAL", 16)
+
+
+# --- whatever happened before ---------------------------------------------------------------------
+@pytest.mark.parametrize("broken", ["poll_packets", "poll_batch", "receive", "handle_timer"])
+async def test_a_bug_ends_the_association_with_an_error(broken: str) -> None:
+    reported: list[object] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    bug = TypeError("no such operation")
+
+    def fail(*_: object, **__: object) -> None:
+        raise bug
+
+    async with connected(config=EngineConfig(peer_quiet_s=0.05)) as (client, server):
+        one, _ = client.open(), server.open()
+        association = client.association
+        reading = loop.create_task(one.receive())
+        await turn()
+        setattr(association._sctp, broken, fail)
+        await one.send("x")
+        async with asyncio.timeout(TIMEOUT_S):
+            error = await association.wait_closed()
+        assert isinstance(error, TransportError)
+        assert "a bug ended the association: TypeError('no such operation')" in str(error)
+        assert bug in reported
+        with pytest.raises(TransportError, match="a bug"):
+            await reading
+        await association.aclose()
+        assert association._path._udp.is_closed  # type: ignore[attr-defined]
+        await server.association.aclose(0.05)
+
+
+@pytest.mark.parametrize("broken", ["shutdown", "abort", "poll_packets"])
+async def test_closing_closes_what_is_broken(broken: str) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda *_: None)
+
+    def fail(*_: object, **__: object) -> None:
+        raise TypeError("no such operation")
+
+    async with connected() as (client, server):
+        association = client.association
+        setattr(association._sctp, broken, fail)
+        if broken == "abort":
+            setattr(association._sctp, "shutdown", lambda **_: None)  # noqa: B010
+        await association.aclose(0.05)
+        assert isinstance(await association.wait_closed(), TransportError)
+        assert association._path._udp.is_closed  # type: ignore[attr-defined]
+        await server.association.aclose(0.05)
