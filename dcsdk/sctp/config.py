@@ -46,7 +46,7 @@ class SctpConfig:
         peer_timeout_s: silence of a peer that owes us an answer until it counts as unreachable,
             seconds, at most 3600; 0 leaves it to ``max_retrans``.
         peer_quiet_s: silence, while something is under way, after which the peer is asked for a
-            sign of life, and how often at least, where ``peer_timeout_s`` is not 0.
+            sign of life, where ``peer_timeout_s`` is not 0; twice as often while it gives none.
         max_init_retrans: Max.Init.Retransmits for INIT and COOKIE ECHO.
         hb_interval_s: HB.interval, idle seconds between heartbeats; 0 switches them off.
         hb_slowdown: while nothing but heartbeats happens HB.interval doubles, up to this many times

@@ -39,7 +39,7 @@ MOMENTS = 64
 of a process share. So many moments still spread thousands of them."""
 LED_MOMENTS = 8
 """Who is asked by the peer waits so many moments longer than it."""
-MAX_OPEN = 8
+MAX_OPEN = 12
 """Heartbeats whose answers are known; at the pace they are repeated, those of a path of 10 s."""
 MAX_PROBE_LOSSES = 3
 """A size is given up after this many unanswered probes (MAX_PROBES, RFC 8899 5.1.2)."""
@@ -171,8 +171,9 @@ class Heartbeat:
 
     def _ask(self, now: float) -> bytes:
         if self.is_unanswered:
-            longer_s = min(2 * self._wait_s, self._config.repeat_limit_s)
-            self._wait_s = max(self._wait_s, longer_s)
+            # Where silence is measured it ends soon: then the last question should be a recent one.
+            limit_s = self._config.repeat_limit_s / (2 if self._config.peer_timeout_s else 1)
+            self._wait_s = max(self._wait_s, min(2 * self._wait_s, limit_s))
         else:
             self._wait_s = self._round_trip.timeout_s
         self.is_unanswered = True
