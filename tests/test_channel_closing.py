@@ -8,10 +8,11 @@ from dcsdk.channel import (
     ChannelState,
     DataChannel,
 )
-from dcsdk.channel_carrier import PPID_BINARY, PPID_DCEP, PPID_STRING
+from dcsdk.channel_carrier import PPID_BINARY, PPID_DCEP, PPID_STRING, close_quietly
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
+    OperationTimeout,
     PeerUnreachable,
     RemoteProtocolError,
 )
@@ -172,3 +173,49 @@ async def test_messages_that_came_before_the_loss_can_be_read(channel: DataChann
     assert await channel.receive() == b"last"
     with pytest.raises(PeerUnreachable):
         await channel.receive()
+
+
+# --- what closing says of what was sent -----------------------------------------------------------
+async def test_closing_tells_once_that_the_association_failed_with_messages_unconfirmed(
+    channel: DataChannel,
+) -> None:
+    await channel.send(b"x")
+    channel.end(PeerUnreachable("gone"))
+    with pytest.raises(PeerUnreachable, match="gone"):
+        await channel.aclose()
+    await channel.aclose()
+
+
+async def test_closing_tells_that_not_all_was_confirmed_in_time(
+    channel: DataChannel, carrier: Carrier
+) -> None:
+    await channel.send(b"x")
+    with pytest.raises(OperationTimeout, match=r"stream 7: not all was confirmed in 0\.001 s"):
+        await channel.aclose(timeout_s=0.001)
+    assert channel.state is ChannelState.CLOSED
+    assert carrier.resets == [True, False]
+    await channel.aclose()
+
+
+@pytest.mark.parametrize("error", [None, ChannelClosed("closed here"), RemoteProtocolError("rule")])
+async def test_closing_is_quiet_after_another_end(
+    channel: DataChannel, error: DcsdkError | None
+) -> None:
+    await channel.send(b"x")
+    channel.end(error)
+    await channel.aclose()
+
+
+async def test_closing_is_quiet_when_everything_was_confirmed(
+    channel: DataChannel, carrier: Carrier
+) -> None:
+    await channel.send(b"x")
+    carrier.drain()
+    channel.end(PeerUnreachable("gone"))
+    await channel.aclose()
+
+
+async def test_a_part_with_other_ways_to_notice_a_loss_closes_quietly(channel: DataChannel) -> None:
+    await channel.send(b"x")
+    channel.end(PeerUnreachable("gone"))
+    await close_quietly(channel)

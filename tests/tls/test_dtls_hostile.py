@@ -44,6 +44,16 @@ def test_giving_up_the_handshake_is_a_typed_error(monkeypatch: pytest.MonkeyPatc
 
 
 # --- hostile input --------------------------------------------------------------------------------
+@pytest.mark.clause("RFC 8446 6.1")
+def test_a_close_alert_in_the_handshake_is_named() -> None:
+    client, server = make_pair()
+    server.give(client.take())
+    client.give([(b"\x15\xfe\xfd\0\0" + bytes(5) + b"\5\0\2\1\0", 15)])
+    client.take()
+    assert isinstance(client.error, SecurityError)
+    assert str(client.error) == "the peer closed during the DTLS handshake"
+
+
 @pytest.mark.clause("RFC 6347 4.1.2.7")
 @pytest.mark.parametrize(
     "junk",
