@@ -6,12 +6,16 @@ Steps are counted, not time: see :func:`tests.sctp.steps.steps`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, ForwardTsn, IForwardTsn
 from dcsdk.sctp.events import Event, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
+from dcsdk.sctp.parameters import PeerViolation
 from dcsdk.sctp.receiver import Receiver
 from dcsdk.sctp.recovery import RoundTrip
 from dcsdk.sctp.sender import MAX_RESENT_AT_ONCE
@@ -165,3 +169,56 @@ def test_a_late_fragment_of_a_skipped_message_is_not_kept() -> None:
         assert half._i_data.held
         half.reset_streams((1,))
     assert half._i_data.held == 0
+
+
+OPERATIONS = st.one_of(
+    st.tuples(
+        st.just("take"),
+        st.integers(1, 3),
+        st.sampled_from([0, 1, 2, MID_MASK, MID_MASK >> 1]),
+        st.integers(0, 4),
+        st.sampled_from([0, FLAG_BEGIN, FLAG_END, FLAG_BEGIN | FLAG_END]),
+        st.booleans(),
+        st.sampled_from([1, 30]),
+    ),
+    st.tuples(
+        st.just("skip"), st.integers(1, 3), st.sampled_from([0, 1, 2, MID_MASK]), st.booleans()
+    ),
+    st.tuples(st.just("reset"), st.lists(st.integers(1, 3), max_size=2)),
+)
+
+
+@given(st.lists(OPERATIONS, max_size=60))
+def test_whatever_comes_the_window_counts_what_is_kept(operations: list[tuple[Any, ...]]) -> None:
+    half = Receiver(
+        initial_tsn=0,
+        window=WINDOW,
+        max_message_size=50,
+        stream_count=65_535,
+        is_interleaving=True,
+        events=[],
+    )
+    kept = half._i_data
+    for kind, *arguments in operations:
+        try:
+            if kind == "take":
+                stream_id, message_id, number, flags, is_unordered, size = arguments
+                key, unordered = stream_id << 48 | message_id, FLAG_UNORDERED * is_unordered
+                kept.take(flags | unordered, key, number, bytes(size))
+            elif kind == "skip":
+                stream_id, message_id, is_unordered = arguments
+                kept.skip_message(stream_id, message_id, is_unordered)
+                if not is_unordered:
+                    half.streams.skip(stream_id, message_id)
+            else:
+                half.reset_streams(tuple(arguments[0]))
+        except PeerViolation:
+            pass  # the association would end here; what is counted must hold all the same
+        messages = [message for lane in kept._lanes.values() for message in lane.messages.values()]
+        assert kept.held == sum(message.cost for message in messages)
+        for lane in kept._lanes.values():
+            assert lane.messages
+            assert lane.order._numbers == sorted(m.number for m in lane.messages.values())
+    half.reset_streams(())
+    assert kept.held == half.streams.held == 0
+    assert not kept._lanes
