@@ -50,7 +50,6 @@ class Registrar:
         faults: frozenset[str],
     ) -> None:
         self._hss = hss
-        self._home_domain = home_domain
         self._service_route = service_route
         self._is_dc_supported = is_dc_supported
         self._min_expires_s = min_expires_s

@@ -78,11 +78,6 @@ class HttpServerFraming:
         """No byte of the next request came yet."""
         return self._reading is _Reading.HEAD and not self._head
 
-    @property
-    def is_request_read(self) -> bool:
-        """The request is read to its end."""
-        return self._reading is _Reading.DONE
-
     def start_next(self, *, now: float) -> None:
         """Go on to the next request, once the response is sent and the request read.
 

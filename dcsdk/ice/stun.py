@@ -2,7 +2,7 @@
 
 Messages are read by aioice. What is added here: every malformed message is a ``ParseError``,
 messages have a largest size, FINGERPRINT must be there, and attributes we would have to understand
-and do not are noticed. The few kinds that we send are written here, in a tenth of the time.
+and do not are noticed. The few kinds that we send are written here, which costs less.
 """
 
 from __future__ import annotations

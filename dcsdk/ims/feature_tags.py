@@ -21,8 +21,6 @@ DATACHANNEL: Final = "g.3gpp.datachannel"
 DC_MUX: Final = "g.3gpp.dc-mux"
 """Bootstrap and application channels may share an association: tag and capability."""
 
-MMTEL_ICSI: Final = "urn%3Aurn-7%3A3gpp-service.ims.icsi.mmtel"
-
 MAX_FEATURES = 128
 MAX_CHARACTERS = 16_384
 

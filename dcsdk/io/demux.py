@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum, auto
 
-STUN_BYTES = bytes(range(4))
 DTLS_BYTES = bytes(range(20, 64))
 """First bytes of a DTLS record."""
 

@@ -411,11 +411,6 @@ class SipEndpoint:
             if server is not None:
                 server.acknowledged(TransportError("the caller's connection closed"))
 
-    @property
-    def transaction_count(self) -> int:
-        """Live transactions, for tests and statistics."""
-        return len(self._layer)
-
 
 def _stamp_source(request: Request, flow: Flow) -> None:
     """Write where a request came from into its top Via (RFC 3261 18.2.1, RFC 3581 4)."""

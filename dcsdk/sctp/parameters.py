@@ -13,7 +13,6 @@ _TLV = struct.Struct("!HH")
 _OUTGOING_RESET = struct.Struct("!HHLLL")
 _INCOMING_RESET = struct.Struct("!HHL")
 _RESPONSE = struct.Struct("!HHLL")
-_ADD_STREAMS = struct.Struct("!HHLHH")
 
 MAX_TLV_ITEMS = 64
 """Items read from one chunk; no honest chunk comes near."""

@@ -21,9 +21,6 @@ BDC_USED_BY_ATTRIBUTE: Final = "3gpp-bdc-used-by"
 REQ_APP_ATTRIBUTE: Final = "3gpp-req-app"
 """TS 24.186 9.3.2.2.2."""
 
-QOS_HINT_ATTRIBUTE: Final = "3gpp-qos-hint"
-"""TS 26.114 6.2.7.4."""
-
 REQ_APP_TEMPLATE = "{app_id}{endpoints}"
 REQ_APP_ENDPOINT_TEMPLATE = ";adc-stream-id-endpoint={stream_id}:{endpoint}"
 REQ_APP_PATTERN = r"\s*([^;\s]+)"

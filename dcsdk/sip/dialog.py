@@ -18,9 +18,6 @@ from dcsdk.sip.uri import MAX_CSEQ, NameAddr, OpaqueUri, SipUri
 MAX_ROUTES = 32
 """Elements a route set may have."""
 
-TARGET_REFRESH_METHODS = frozenset({"INVITE", "UPDATE", "SUBSCRIBE", "NOTIFY", "REFER"})
-"""Requests whose Contact replaces the remote target (RFC 3261 12.2, RFC 3311, RFC 6665 4.4.1)."""
-
 
 class DialogState(Enum):
     """RFC 3261 12.1: a dialog of a provisional response is early."""

@@ -136,11 +136,6 @@ class DtlsAssociation:
         """The peer is verified and records flow."""
         return self._state is _State.ESTABLISHED
 
-    @property
-    def max_plaintext(self) -> int:
-        """Bytes of the largest packet that fits one record of one datagram."""
-        return self._mtu - GCM_OVERHEAD
-
     # --- the five verbs ---------------------------------------------------------------------------
     def start(self, *, now: float) -> None:
         """Begin the handshake: the client sends its first flight, the server listens."""
@@ -175,7 +170,8 @@ class DtlsAssociation:
         """Encrypt packets, each into a record and a datagram of its own, as one ``Transmit``.
 
         Args:
-            packets: each at most ``max_plaintext`` bytes; runs of one size cost least.
+            packets: each ``GCM_OVERHEAD`` bytes or more smaller than the mtu; runs of one size
+                cost least.
             start: index of the first to take.
 
         Returns:

@@ -27,7 +27,6 @@ from dcsdk.sdp.attributes import DEFAULT_MAX_MESSAGE_SIZE, Setup
 from dcsdk.sdp.dcmap import Dcmap
 
 MEDIA_CONTROL_PATH = "/nimsas-mc/v1"
-SESSION_EVENT_PATH = "/nimsas-sec/v1"
 
 
 class EventType(Enum):
