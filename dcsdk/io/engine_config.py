@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 
 from dcsdk.errors import ConfigError
 from dcsdk.io.capture import Capture
-from dcsdk.sctp.config import DTLS_RECORD_OVERHEAD, SctpConfig
+from dcsdk.sctp.config import SctpConfig
 from dcsdk.tls import raw_openssl
+from dcsdk.tls.records import GCM_OVERHEAD
 
 SEND_GRANT_BYTES = 64 << 10
 """What a channel may queue without looking at the common queue again."""
@@ -164,7 +165,7 @@ class EngineConfig:
             raise ConfigError(f"a max-message-size above {MAX_MESSAGE_BYTES} cannot be held")
         # Room for the largest message with the headers that count against the window.
         window = max(self.sctp.receive_window, max_message_size * 9 // 8)
-        mtu = (self.mtu - DTLS_RECORD_OVERHEAD) // 4 * 4
+        mtu = (self.mtu - GCM_OVERHEAD) // 4 * 4
         # Each channel may be this much ahead of what it last knew of the common queue.
         slack = self.max_channels * SEND_GRANT_BYTES
         settings = replace(

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from dcsdk.errors import ConfigError
 from dcsdk.sctp.congestion import CONTROLLERS, CongestionFactory
 
-DTLS_DATAGRAM_SIZE = 1200
-"""Largest UDP payload we send without path MTU discovery (RFC 8831 5)."""
+DEFAULT_MTU = 1160
+"""What DTLS leaves of the 1200 bytes of UDP payload that every path carries (RFC 8831 5)."""
 
-DTLS_RECORD_OVERHEAD = 37
-"""DTLS 1.2 with AES-GCM: record header 13, explicit nonce 8, tag 16 (RFC 6347, RFC 5288)."""
-
-DEFAULT_MTU = (DTLS_DATAGRAM_SIZE - DTLS_RECORD_OVERHEAD) // 4 * 4
 MIN_MTU = 512
 MAX_MTU = 65_532
 MAX_STREAMS = 65_535

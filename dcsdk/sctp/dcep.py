@@ -16,18 +16,6 @@ DCEP_ACK = b"\x02"
 """DATA_CHANNEL_ACK (RFC 8832 5.2)."""
 
 
-class Ppid(IntEnum):
-    """Payload protocol identifiers of data channels (RFC 8831 8, RFC 8832 8.1)."""
-
-    DCEP = 50
-    STRING = 51
-    BINARY_PARTIAL = 52
-    BINARY = 53
-    STRING_PARTIAL = 54
-    STRING_EMPTY = 56
-    BINARY_EMPTY = 57
-
-
 class Reliability(IntEnum):
     """Channel type without the order bit (RFC 8832 5.1)."""
 

@@ -30,6 +30,10 @@ def test_a_packet_fits_a_record_that_fits_a_datagram(mtu: int, packet: int) -> N
     assert packet % 4 == 0
 
 
+def test_sctp_alone_has_the_packet_size_that_an_engine_has_by_default() -> None:
+    assert settings(EngineConfig()).mtu == SctpConfig().mtu
+
+
 @pytest.mark.clause("RFC 9653 6")
 def test_inside_dtls_the_checksum_is_left_out_unless_the_engine_is_told_otherwise() -> None:
     assert not SctpConfig().is_zero_checksum_offered
