@@ -52,9 +52,25 @@ class KeyLog:
             logger.error("keylog=%s ends here, it cannot be written: %s", self.path, exc.strerror)
             self.close()
 
+    def begin(self) -> None:
+        """Write a comment, to see that the file can be written.
+
+        Raises:
+            ConfigError: it cannot be; the log is closed then.
+        """
+        try:
+            self._file.write(b"# TLS\n")
+        except OSError as exc:
+            self.close()
+            raise _cannot_write(self.path, exc) from exc
+
     def close(self) -> None:
         """Close the file. Idempotent."""
         self._file.close()
+
+
+def _cannot_write(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"cannot write the key log {path}: {error.strerror}")
 
 
 class _TlsSecrets:
@@ -92,18 +108,23 @@ def log_tls_secrets(context: ssl.SSLContext, path: str | Path) -> None:
 
     The ``ssl`` module ends a connection whose secrets it cannot write to the file it was given. So
     it is given one in memory, emptied into the log at each step of a handshake: a disk that fills
-    up ends the log, with an error in the program's log, and no connection.
+    up ends the log, with an error in the program's log, and no connection. Systems without such
+    files, all but Linux, give it the key log itself: there a full disk ends connections as well.
 
     Raises:
         ConfigError: the file cannot be opened or written.
     """
     log = KeyLog(path)
+    log.begin()
+    if not hasattr(os, "memfd_create"):
+        log.close()
+        context.keylog_filename = str(path)
+        return
     try:
-        log._file.write(b"# TLS\n")
         secrets = _TlsSecrets(log)
     except OSError as exc:
         log.close()
-        raise ConfigError(f"cannot write the key log {path}: {exc.strerror}") from exc
+        raise _cannot_write(log.path, exc) from exc
     weakref.finalize(context, secrets.close)
     context.keylog_filename = secrets.path
 

@@ -25,8 +25,8 @@ from dcsdk.interfaces import (
     DtlsSctpParameters,
     PathStats,
 )
-from dcsdk.io.captured_dtls import open_dtls
 from dcsdk.io.driver import Broken, DriverEvent, DtlsSctpDriver
+from dcsdk.io.dtls import open_dtls
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.handover import DtlsHandshake
 from dcsdk.plugins.native_channels import ChannelTable

@@ -95,6 +95,18 @@ async def test_secrets_of_tls_connections_stand_in_the_log(
     assert sum(line.startswith(kind) for line in secrets) == 2
 
 
+async def test_systems_without_files_in_memory_have_the_log_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    server, client = tls_contexts(tmp_path)
+    path = tmp_path / "keys.log"
+    log_tls_secrets(server, path)
+    assert await handshake(server, client) == b"hello"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len([line for line in path.read_text().splitlines() if line[0] != "#"]) >= 4
+
+
 async def test_a_disk_that_fills_up_ends_the_log_and_no_tls_connection(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
