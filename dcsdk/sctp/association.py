@@ -22,7 +22,7 @@ from collections.abc import Iterable, Sequence
 from google_crc32c import extend
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sctp.chunks import FLAG_END, CauseChunk, ChunkType
+from dcsdk.sctp.chunks import FLAG_END, SACK, CauseChunk, ChunkType
 from dcsdk.sctp.config import SctpConfig
 from dcsdk.sctp.control import ControlChunks
 from dcsdk.sctp.early import EarlyMessage, EarlyMessages
@@ -208,11 +208,6 @@ class SctpAssociation:
         """Everything accepted was acknowledged or given up."""
         return not self._early if self.sender is None else self.sender.is_idle
 
-    def set_low_mark(self, stream_id: int, size_bytes: int) -> None:
-        """Ask for ``SendBufferLow`` when a stream's queue falls to ``size_bytes``; -1 for never."""
-        if self.sender is not None:
-            self.sender.packetizer.stream(stream_id).low_mark = size_bytes
-
     def discard(self, stream_id: int) -> None:
         """Forget what waits on a stream; a message sent in part is still completed."""
         self._early.discard(stream_id)
@@ -286,7 +281,7 @@ class SctpAssociation:
                         if take_run is not None and position >= end and not packet[13] & FLAG_END:
                             taken = take_run(packets, index)
                             index, data_packets = index + taken, data_packets + taken
-                    elif kind == 3 and sender is not None:
+                    elif kind == SACK and sender is not None:
                         is_alive = True
                         if sender.sack(packet, position, end, now):
                             self._liveness.error_count = 0
@@ -301,7 +296,7 @@ class SctpAssociation:
                 self._packets_dropped += 1
         self._unacknowledged_packets += data_packets
         if is_alive or data_packets:
-            self._liveness.heard(now, has_data=data_packets > 0)
+            self._liveness.heard(now, data_packets > 0)
 
     def _after_batch(self, receiver: Receiver, now: float) -> None:
         if receiver.invalid_streams:
@@ -414,7 +409,7 @@ class SctpAssociation:
         earliest, timers = self.sack_timer_s, [self._lifecycle.timer_s]
         if sender and resets and not self._lifecycle.is_ended:
             timers += sender.next_timer(), resets.timer_s
-            timers += self._liveness.timers(sender.waiting_s)
+            timers += self._heartbeat.next_timer(), self._liveness.timer_s
         for timer in timers:
             if timer is not None and (earliest is None or timer < earliest):
                 earliest = timer

@@ -82,7 +82,7 @@ class Sender:
         peer_window: the peer's a_rwnd, bytes.
         stream_count: outgoing ids are below this.
         abilities: what both sides understand.
-        events: where ``SendBufferLow`` and ``MessageAbandoned`` go.
+        events: where ``MessageAbandoned`` goes.
         round_trip: shared with the association, which measures heartbeats with it.
 
     Attributes:
@@ -145,7 +145,6 @@ class Sender:
         self._timer_s: float | None = None
         self._reorder_timer_s: float | None = None
         self._last_sent_s = 0.0
-        self._forwarded_s = -NEVER
         self._is_forward_wanted = False
         self.retransmission_count = 0
         self.loss_count = 0
@@ -250,7 +249,7 @@ class Sender:
         if outstanding.lost:
             self._resend(packets, self.congestion.window, now)
         if self._is_forward_wanted:
-            lead += self._forward_tsn(now)
+            lead += self._forward_tsn()
         if self.packetizer.scheduler.current is not None and not outstanding.lost:
             if not outstanding.ends and now - self._last_sent_s >= self._round_trip.timeout_s:
                 self._decay_when_idle(now)
@@ -290,11 +289,10 @@ class Sender:
                 self._is_limited = True
                 break
 
-    def _forward_tsn(self, now: float) -> bytes:
+    def _forward_tsn(self) -> bytes:
         self._is_forward_wanted = False
         if not self._abandonment.is_forward_due:
             return b""
-        self._forwarded_s = now
         return self._abandonment.forward_tsn(self._config.mtu // 2)
 
     def _decay_when_idle(self, now: float) -> None:
@@ -482,8 +480,10 @@ class Sender:
             delay = PEER_SACK_DELAY_S if len(outstanding.ends) == 1 else 0.0
             wait = round_trip.probe_timeout_s(delay)
             if wait < round_trip.timeout_s:
+                # New data puts the probe off, but not beyond T3-rtx (RFC 8985 7.2).
+                probe_s, latest_s = now + wait, self._waiting_s + round_trip.timeout_s
                 self._timer_kind = TimerKind.PROBE
-                self._timer_s = now + wait
+                self._timer_s = probe_s if probe_s < latest_s else latest_s
                 return
         if self._timer_s is None or self._timer_kind is TimerKind.PROBE:
             self._timer_kind = TimerKind.TIMEOUT

@@ -139,6 +139,15 @@ def test_silence_ends_an_association_in_use_when_it_lasted_as_long_as_configured
     assert PATIENCE_S - 0.1 < network.now - cut_s <= PATIENCE_S + 2 * delay_s + 0.5
 
 
+@pytest.mark.clause("RFC 8985 7.2", "RFC 9260 6.3.2")
+def test_who_goes_on_sending_does_not_put_off_its_time_outs() -> None:
+    network = network_of()
+    talk(network, 1, size=20_000)  # the window is far from full afterwards
+    network.set_links(CUT)
+    talk(network, 2, size=100)
+    assert network.left.association.stats().timeouts >= 1
+
+
 def test_who_only_receives_is_as_patient() -> None:
     network = network_of()
     talk(network, 5, size=100)
