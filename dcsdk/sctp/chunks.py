@@ -1,7 +1,7 @@
 """Every chunk type as a value: ``encode()`` and :func:`decode_chunk` round-trip.
 
 This is the cold path. DATA, I-DATA and SACK have values too, for tools and tests; an association
-reads and writes those three in place, in ``receiver.py``, ``sender.py`` and ``packets.py``.
+reads and writes those three in place, in ``receiver.py``, ``sender.py`` and ``packetizer.py``.
 
 Source: RFC 9260 3.3, RFC 3758 3.2, RFC 6525 3.1, RFC 8260 2, RFC 4820 3.
 """
@@ -19,6 +19,10 @@ from dcsdk.sctp.parameters import Tlv, decode_tlvs, encode_tlvs
 CHUNK_HEADER = struct.Struct("!BBH")
 DATA_HEADER = struct.Struct("!BBHLHHL")
 I_DATA_HEADER = struct.Struct("!BBHLHHLL")
+DATA_KEY_HEADER = struct.Struct("!BBHLQ")
+"""Header of DATA with what tells its message, stream id, SSN and PPID, as one number."""
+I_DATA_KEY_HEADER = struct.Struct("!BBHLQL")
+"""Header of I-DATA with stream id, reserved field and MID as one number."""
 SACK_HEADER = struct.Struct("!BBHLLHH")
 _INIT = struct.Struct("!LLHHL")
 _TSN = struct.Struct("!L")
@@ -48,6 +52,11 @@ class ChunkType(IntEnum):
     FORWARD_TSN = 192
     I_FORWARD_TSN = 194
 
+
+# As plain numbers, for where every packet is read and written.
+DATA = int(ChunkType.DATA)
+SACK = int(ChunkType.SACK)
+I_DATA = int(ChunkType.I_DATA)
 
 FLAG_END = 0x01
 FLAG_BEGIN = 0x02

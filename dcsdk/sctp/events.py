@@ -123,13 +123,6 @@ class PeerError:
 
 
 @dataclass(frozen=True, slots=True)
-class SendBufferLow:
-    """Queued data of a stream fell below the mark set with ``set_low_mark``."""
-
-    stream_id: int
-
-
-@dataclass(frozen=True, slots=True)
 class ShutDown:
     """The association ended in order: everything accepted was delivered (RFC 9260 9.2)."""
 
@@ -165,7 +158,6 @@ Event = (
     | MessageAbandoned
     | MessageRefused
     | PeerError
-    | SendBufferLow
     | ShutDown
     | Aborted
     | PeerUnreachableEvent

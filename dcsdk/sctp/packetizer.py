@@ -12,15 +12,21 @@ import struct
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
 
-from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED
-from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage, SendBufferLow
+from dcsdk.sctp.chunks import (
+    DATA,
+    DATA_KEY_HEADER,
+    FLAG_BEGIN,
+    FLAG_END,
+    FLAG_UNORDERED,
+    I_DATA,
+    I_DATA_KEY_HEADER,
+)
+from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import COMMON_HEADER_SIZE, NO_CHECKSUM, Seal
 from dcsdk.sctp.scheduler import NEVER, Limit, OutboundStream, Scheduler
 from dcsdk.sctp.tsn import MASK, WRAP
 
-_DATA = struct.Struct("!BBHLQ")
-_I_DATA = struct.Struct("!BBHLQL")
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 _WHOLE = FLAG_BEGIN | FLAG_END
 
@@ -44,7 +50,7 @@ class Packetizer:
         mtu: packet size, bytes, a multiple of 4.
         is_interleaving: write I-DATA.
         open_limit: see the attribute.
-        events: where ``SendBufferLow`` and ``MessageAbandoned`` go.
+        events: where ``MessageAbandoned`` goes.
 
     Attributes:
         streams: outgoing streams that were ever used, by id.
@@ -90,7 +96,7 @@ class Packetizer:
         self._seal = seal
         self._events = events
         self._is_interleaving = is_interleaving
-        self._header_size = _I_DATA.size if is_interleaving else _DATA.size
+        self._header_size = (I_DATA_KEY_HEADER if is_interleaving else DATA_KEY_HEADER).size
         self.streams: dict[int, OutboundStream] = {}
         self.scheduler = Scheduler(is_interleaving=is_interleaving)
         self.next_tsn = initial_tsn
@@ -211,19 +217,19 @@ class Packetizer:
             number = stream.fragment
             if not start:
                 first = data[:full]
-                bodies.append(pack(64, flags | FLAG_BEGIN, size, wire, key, ppid, first))
+                bodies.append(pack(I_DATA, flags | FLAG_BEGIN, size, wire, key, ppid, first))
                 tsns, offsets, number = range(wire + 1, wire + count), range(full, stop, full), 1
             bodies += [
-                pack(64, flags, size, tsn, key, fragment, data[offset : offset + full])
+                pack(I_DATA, flags, size, tsn, key, fragment, data[offset : offset + full])
                 for fragment, (tsn, offset) in enumerate(zip(tsns, offsets, strict=True), number)
             ]
         else:
             key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
             if not start:
-                bodies.append(pack(0, flags | FLAG_BEGIN, size, wire, key, data[:full]))
+                bodies.append(pack(DATA, flags | FLAG_BEGIN, size, wire, key, data[:full]))
                 tsns, offsets = range(wire + 1, wire + count), range(full, stop, full)
             bodies += [
-                pack(0, flags, size, tsn, key, data[offset : offset + full])
+                pack(DATA, flags, size, tsn, key, data[offset : offset + full])
                 for tsn, offset in zip(tsns, offsets, strict=True)
             ]
         packets += bodies if self._seal.is_zero_checksum else self._seal.close_all(bodies)
@@ -268,9 +274,13 @@ class Packetizer:
                     break
                 queue.popleft()
                 if is_interleaving:
-                    parts.append(_I_DATA.pack(64, kind, size, wire, base | sequence, ppid))
+                    parts.append(
+                        I_DATA_KEY_HEADER.pack(I_DATA, kind, size, wire, base | sequence, ppid)
+                    )
                 else:
-                    parts.append(_DATA.pack(0, kind, size, wire, base | sequence << 32 | ppid))
+                    parts.append(
+                        DATA_KEY_HEADER.pack(DATA, kind, size, wire, base | sequence << 32 | ppid)
+                    )
                 parts.append(data)
                 total += size - header
                 if size & 3:
@@ -318,10 +328,10 @@ class Packetizer:
         if self._is_interleaving:
             message_id = stream.next_unordered if is_unordered else stream.next_sequence
             key = stream.stream_id << 48 | message_id
-            head = _I_DATA.pack(64, kind, header + size, tsn & MASK, key, ppid)
+            head = I_DATA_KEY_HEADER.pack(I_DATA, kind, header + size, tsn & MASK, key, ppid)
         else:
             key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
-            head = _DATA.pack(0, kind, header + size, tsn & MASK, key)
+            head = DATA_KEY_HEADER.pack(DATA, kind, header + size, tsn & MASK, key)
         outstanding = self._outstanding
         totals = outstanding.totals
         totals.append((totals[-1] if totals else outstanding.base_total) + size)
@@ -374,10 +384,12 @@ class Packetizer:
                 message_id = stream.next_unordered if is_unordered else stream.next_sequence
                 number = stream.fragment if start else ppid
                 key = stream.stream_id << 48 | message_id
-                parts.append(_I_DATA.pack(64, flags, header + take, tsn & MASK, key, number))
+                parts.append(
+                    I_DATA_KEY_HEADER.pack(I_DATA, flags, header + take, tsn & MASK, key, number)
+                )
             else:
                 key = stream.stream_id << 48 | stream.next_sequence << 32 | ppid
-                parts.append(_DATA.pack(0, flags, header + take, tsn & MASK, key))
+                parts.append(DATA_KEY_HEADER.pack(DATA, flags, header + take, tsn & MASK, key))
             parts.append(data[start : start + take])
             if take & 3:
                 parts.append(_PADDING[take & 3])
@@ -428,10 +440,7 @@ class Packetizer:
     def _left(self, stream: OutboundStream, size: int) -> None:
         """Count data that left the queue."""
         self.queued_bytes -= size
-        before = stream.queued_bytes
-        stream.queued_bytes = before - size
-        if before - size <= stream.low_mark < before:
-            self._events.append(SendBufferLow(stream.stream_id))
+        stream.queued_bytes -= size
 
     def _finish_message(self, stream: OutboundStream, is_unordered: bool) -> None:
         """The stream's first message is wholly written."""

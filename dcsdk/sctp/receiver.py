@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dcsdk.errors import ParseError
 from dcsdk.sctp.chunks import (
     CHUNK_HEADER,
+    DATA,
+    DATA_KEY_HEADER,
     FLAG_IMMEDIATE,
     FLAG_UNORDERED,
+    I_DATA,
+    I_DATA_KEY_HEADER,
+    SACK,
     SACK_HEADER,
-    ChunkType,
     ForwardTsn,
     IForwardTsn,
 )
@@ -26,11 +30,8 @@ from dcsdk.sctp.reassembly import WHOLE, DataAssembler
 from dcsdk.sctp.streams import MESSAGE_OVERHEAD, MID_MASK, SSN_MASK, InboundStreams
 from dcsdk.sctp.tsn import MASK, TsnRanges, unwrap
 
-_DATA = struct.Struct("!BBHLQ")
-_I_DATA = struct.Struct("!BBHLQL")
 _I_DATA_RUN = struct.Struct("!16sLQL")  # common header and chunk header; what differs after them
 _GAP = struct.Struct("!HH")
-_SACK = int(ChunkType.SACK)
 
 MAX_RUN = 64
 """Packets looked at together; more take another turn."""
@@ -119,9 +120,14 @@ class Receiver:
         self._events = events
         self.streams = InboundStreams(events, MID_MASK if is_interleaving else SSN_MASK)
         self._deliver = self.streams.deliver
-        self._data = DataAssembler(self.streams, max_message_size, self._refuse)
-        self._i_data = InterleavedAssembler(self.streams, max_message_size, self._refuse)
-        self._assembler = self._i_data if is_interleaving else self._data  # the one in use
+        # Only the one in use is there; chunks of the other kind do not get here.
+        self._assembler: DataAssembler | InterleavedAssembler
+        if is_interleaving:
+            self._i_data = InterleavedAssembler(self.streams, max_message_size, self._refuse)
+            self._assembler = self._i_data
+        else:
+            self._data = DataAssembler(self.streams, max_message_size, self._refuse)
+            self._assembler = self._data
         self._duplicates: list[int] = []
         self._advertised = window
         self.is_sack_urgent = False
@@ -154,12 +160,12 @@ class Receiver:
         Raises:
             PeerViolation: incomplete messages alone are more than the window and a message.
         """
-        assembler, streams = self._assembler, self.streams
+        assembler = self._assembler
         if assembler.key != -1:
             assembler.suspend()
-        buffered = streams.unread + streams.held + assembler.held
+        buffered = self.buffered
         self._is_full = buffered >= self._window
-        if self._is_full and not streams.unread:
+        if self._is_full and not self.streams.unread:
             if buffered >= 2 * self._window + self._max_message_size:
                 raise PeerViolation(
                     "incomplete messages exceed every window that was advertised",
@@ -192,8 +198,8 @@ class Receiver:
             PeerViolation: the association cannot go on.
         """
         assembler = self._data
-        while position < end and packet[position] == 0:
-            _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
+        while position < end and packet[position] == DATA:
+            _, flags, size, tsn, key = DATA_KEY_HEADER.unpack_from(packet, position)
             stop = position + size
             if (
                 tsn != self._expected
@@ -222,8 +228,8 @@ class Receiver:
     def i_data(self, packet: bytes, position: int, end: int) -> int:
         """Take the I-DATA chunks that begin at ``position``; see :meth:`data`."""
         assembler = self._i_data
-        while position < end and packet[position] == 64:
-            _, flags, size, tsn, key, number = _I_DATA.unpack_from(packet, position)
+        while position < end and packet[position] == I_DATA:
+            _, flags, size, tsn, key, number = I_DATA_KEY_HEADER.unpack_from(packet, position)
             stop = position + size
             if (
                 tsn != self._expected
@@ -266,7 +272,7 @@ class Receiver:
         size = len(packets[index]) if index < len(packets) else 0
         if assembler.key == -1 or self._is_careful or not 32 < size < 1 << 16:
             return 0
-        same = head + CHUNK_HEADER.pack(64, assembler.flags, size - 12)
+        same = head + CHUNK_HEADER.pack(I_DATA, assembler.flags, size - 12)
         tsn, key, number = self._expected, assembler.key, assembler.number
         header, append, taken = _I_DATA_RUN.pack, assembler.parts.append, 0
         for packet in packets[index : index + MAX_RUN]:
@@ -286,8 +292,8 @@ class Receiver:
 
     def _take_unexpected(self, packet: bytes, position: int, end: int) -> None:
         """Take one DATA or I-DATA chunk off the hot path."""
-        header = _I_DATA.size if self.is_interleaving else _DATA.size
-        _, flags, size, tsn, key = _DATA.unpack_from(packet, position)
+        header = (I_DATA_KEY_HEADER if self.is_interleaving else DATA_KEY_HEADER).size
+        _, flags, size, tsn, key = DATA_KEY_HEADER.unpack_from(packet, position)
         stop = position + size
         if stop > end or size < header:
             raise ParseError(f"data chunk of {size} bytes does not fit", source="RFC 9260 3.2")
@@ -349,21 +355,16 @@ class Receiver:
 
     def reset_streams(self, stream_ids: tuple[int, ...]) -> None:
         """The peer's outgoing streams begin anew (RFC 6525 5.2.2)."""
-        self._data.reset(stream_ids)
-        self._i_data.reset(stream_ids)
+        self._assembler.reset(stream_ids)
         self.streams.reset(stream_ids)
 
     def sack(self, room: int) -> bytes:
         """Return a SACK chunk of at most ``room`` bytes, and count it as sent."""
-        streams = self.streams
-        advertised = self._window - streams.unread - streams.held - self._assembler.held
-        if advertised < self._max_message_size:
-            advertised = self.window
-        self._advertised = advertised
+        advertised = self._advertised = self.window
         self.is_sack_urgent = False
         cumulative = (self._expected - 1) & MASK
         if not self._ranges.starts and not self._duplicates:
-            return SACK_HEADER.pack(_SACK, 0, 16, cumulative, advertised, 0, 0)
+            return SACK_HEADER.pack(SACK, 0, 16, cumulative, advertised, 0, 0)
         self._synchronize()
         most = (room - 16) // 4
         gaps = list(self._ranges)[:most]
@@ -371,7 +372,7 @@ class Receiver:
         self._duplicates.clear()
         parts = [
             SACK_HEADER.pack(
-                _SACK,
+                SACK,
                 0,
                 16 + 4 * (len(gaps) + len(duplicates)),
                 cumulative,
@@ -455,7 +456,8 @@ class Receiver:
         self._cumulative = target
         self._expected = (target + 1) & MASK
         self._is_careful = self._is_full or bool(ranges.starts)
-        self._data.absorb(first, last)
+        if not self.is_interleaving:
+            self._data.absorb(first, last)
 
     def _refuse(self, stream_id: int, size_bytes: int) -> None:
         if self.streams.is_refusing(stream_id):

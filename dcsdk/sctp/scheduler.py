@@ -65,14 +65,12 @@ class OutboundStream:
         virtual_time: see the module; as of the beginning of its turn.
         is_active: the scheduler has it.
         is_closing: a reset is asked for or under way; no new message is taken (RFC 6525 5.1.2).
-        low_mark: ``SendBufferLow`` comes when ``queued_bytes`` falls to this; -1 for never.
     """
 
     __slots__ = (
         "fragment",
         "is_active",
         "is_closing",
-        "low_mark",
         "next_sequence",
         "next_unordered",
         "offset",
@@ -99,7 +97,6 @@ class OutboundStream:
         self.virtual_time = 0.0
         self.is_active = False
         self.is_closing = False
-        self.low_mark = -1
 
 
 class Scheduler:

@@ -6,7 +6,6 @@ import pytest
 
 from dcsdk.sctp import SctpConfig
 from dcsdk.sctp.chunks import ChunkType, Sack
-from dcsdk.sctp.events import SendBufferLow
 from tests.sctp.network import Link, Network, established
 
 SMALL = SctpConfig(receive_window=50_000, max_message_size=10_000)
@@ -102,15 +101,11 @@ def test_many_streams_interleaved_never_block_each_other_for_good() -> None:
     assert len(network.right.messages) == 100
 
 
-def test_a_low_mark_tells_when_to_send_more() -> None:
+def test_what_waits_on_a_stream_is_told_until_it_was_sent() -> None:
     network = established()
     association = network.left.association
-    association.set_low_mark(1, 20_000)
     association.send(1, 53, bytes(60_000), now=network.now)
     assert association.queued_bytes(1) == 60_000
     assert association.queued_bytes(2) == 0
     network.run(until_s=5)
-    assert network.left.of(SendBufferLow) == [SendBufferLow(1)]
-    association.send(1, 53, bytes(60_000), now=network.now)
-    network.run(until_s=5)
-    assert len(network.left.of(SendBufferLow)) == 2
+    assert association.queued_bytes(1) == 0
