@@ -14,6 +14,7 @@ import logging
 import socket
 import struct
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Self
@@ -32,6 +33,9 @@ READ_BUDGET_DATAGRAMS = 256
 MAX_BACKLOG_BYTES = 1 << 20
 """Bytes that wait for a full socket; beyond that datagrams are lost."""
 
+MAX_BACKLOG_RUNS = 4096
+"""Calls of ``send`` that wait for a full socket, each with at least one datagram."""
+
 # From linux/udp.h; Python's socket module has no names for them.
 _UDP_SEGMENT, _UDP_GRO = 103, 104
 _GSO_REFUSED = {errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
@@ -39,6 +43,7 @@ _MAX_DATAGRAM = 65_536
 _CONTROL_BYTES = 64
 _KNOWN_HOSTS = 256  # hosts whose text need not be parsed again
 _HAS_OFFLOAD = sys.platform == "linux"
+_NOTHING: deque[tuple[bytes, int, Address | None]] = deque(maxlen=0)  # every idle socket's backlog
 
 Source = tuple[Any, ...]
 """A sender's address as the kernel gives it, the same object value for the same sender."""
@@ -75,8 +80,7 @@ class UdpSocket:
         self._on_received = on_received
         self._on_writable = on_writable
         self._is_closed = False
-        # Short, and mostly empty: an empty list costs less than a deque.
-        self._backlog: list[tuple[bytes, int, Address | None]] = []
+        self._backlog = _NOTHING
         self._backlog_bytes = 0
         self.is_blocked = False
         self._is_gso = use_gso and _HAS_OFFLOAD
@@ -176,7 +180,7 @@ class UdpSocket:
         self._is_closed = True
         self._loop.remove_reader(self._socket.fileno())
         self._loop.remove_writer(self._socket.fileno())
-        self._backlog.clear()
+        self._backlog = _NOTHING
         self.is_blocked = False
         self._socket.close()
 
@@ -300,25 +304,28 @@ class UdpSocket:
         return b""
 
     def _keep_back(self, data: bytes, segment_size: int, destination: Address | None) -> None:
-        if self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
+        is_full = len(self._backlog) >= MAX_BACKLOG_RUNS
+        if is_full or self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
             self._lose(data, segment_size, None)
             return
         if not self.is_blocked:
             self.is_blocked = True
+            self._backlog = deque()
             self._loop.add_writer(self._socket.fileno(), self._writable)
         self._backlog.append((data, segment_size, destination))
         self._backlog_bytes += len(data)
 
     def _writable(self) -> None:
         while self._backlog:
-            data, segment_size, destination = self._backlog.pop(0)
+            data, segment_size, destination = self._backlog.popleft()
             self._backlog_bytes -= len(data)
             rest = self._send_now(data, segment_size, destination)
             if rest:
-                self._backlog.insert(0, (rest, segment_size, destination))
+                self._backlog.appendleft((rest, segment_size, destination))
                 self._backlog_bytes += len(rest)
                 return
         self.is_blocked = False
+        self._backlog = _NOTHING
         self._loop.remove_writer(self._socket.fileno())
         self._on_writable()
 
