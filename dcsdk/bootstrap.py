@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from dcsdk.errors import NegotiationError, ParseError, UnsupportedByPeer
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.interfaces import AppEntry, AppProtocol, ListProvider
+from dcsdk.io.tasks import finish_all
 from dcsdk.media_line import MediaLine
 from dcsdk.security import SecurityReport
 
@@ -131,4 +131,4 @@ class Bootstrap:
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """Close the HTTP clients. Idempotent and bounded by ``timeout_s`` seconds."""
         protocols, self._protocols = self._protocols, {}
-        await asyncio.gather(*(protocol.aclose(timeout_s) for protocol in protocols.values()))
+        await finish_all(protocol.aclose(timeout_s) for protocol in protocols.values())

@@ -23,7 +23,7 @@ from dcsdk.errors import (
 from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
 from dcsdk.interfaces import AssociationStats, MediaIntent, Reoffer, SignallingDialog
 from dcsdk.io.deadline import Deadline
-from dcsdk.io.tasks import TaskSet
+from dcsdk.io.tasks import TaskSet, finish_all
 from dcsdk.media_line import LineRole, MediaLine
 from dcsdk.negotiation import Negotiation, OfferedLine, refuse_if_nothing_left
 from dcsdk.sdp.dcmap import Dcmap
@@ -180,8 +180,11 @@ class Session:
         """
         deadline = Deadline(self._config.close_timeout_s if timeout_s is None else timeout_s)
         self._is_closing = True
-        await asyncio.gather(self._hang_up(deadline.left_s), self.bootstrap.aclose(deadline.left_s))
-        await self._finish("we hung up", deadline.left_s)
+        left_s = deadline.left_s
+        try:
+            await finish_all((self._hang_up(left_s), self.bootstrap.aclose(left_s)))
+        finally:
+            await self._finish("we hung up", deadline.left_s)
         await self._tasks.aclose()
         for request in tuple(self._asked):
             request.fail(TransportError("the session was closed"))
@@ -413,7 +416,7 @@ class Session:
 
     async def _close(self, lines: Iterable[MediaLine], timeout_s: float | None = None) -> None:
         bound_s = self._config.close_timeout_s if timeout_s is None else timeout_s
-        await asyncio.gather(*(line.close(bound_s) for line in lines))
+        await finish_all(line.close(bound_s) for line in lines)
 
     async def _decide(
         self,

@@ -276,3 +276,20 @@ async def test_incoming_calls_end_with_the_client(board: Switchboard) -> None:
         await asyncio.sleep(0)
         await client.aclose()
         assert await waiting is None
+
+
+@pytest.mark.clause("TS 24.229 5.1.1.6")
+@pytest.mark.parametrize("error", [TransportError("no connection"), RuntimeError("a bug")])
+async def test_a_client_deregisters_though_a_call_cannot_be_closed(
+    board: Switchboard, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    class Broken:
+        async def aclose(self, timeout_s: float) -> None:
+            raise error
+
+    async with a_client(board) as client:
+        client._sessions.add(Broken())  # type: ignore[arg-type]
+        board.deregister_error = TransportError("deregistering was tried")
+    assert str(error) in caplog.text
+    assert "deregistering was tried" in caplog.text
+    assert signalling_of(board, client).is_closed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from dataclasses import dataclass, field, replace
@@ -28,6 +27,7 @@ from dcsdk.emulator.sbi.server import JsonResponse, SbiServer, read_json, route
 from dcsdk.emulator.trace import TraceBus
 from dcsdk.errors import TransportError
 from dcsdk.interfaces import AppProtocol, AssociationEngine
+from dcsdk.io.tasks import finish_all
 from dcsdk.tls.certificate import Certificate
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class _Context:
         }
 
     async def aclose(self) -> None:
-        await asyncio.gather(*(resource.aclose() for resource in self.resources.values()))
+        await finish_all(resource.aclose() for resource in self.resources.values())
 
 
 class Dcmf:
@@ -124,7 +124,7 @@ class Dcmf:
         """Close the end point and every context. Idempotent and bounded."""
         await self._server.aclose()
         contexts, self._contexts = self._contexts, {}
-        await asyncio.gather(*(context.aclose() for context in contexts.values()))
+        await finish_all(context.aclose() for context in contexts.values())
         await self._proxy.aclose()
 
     async def __aenter__(self) -> Self:

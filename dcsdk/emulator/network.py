@@ -8,7 +8,6 @@ Source: TS 23.228 AC.2.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import logging
 import ssl
@@ -38,6 +37,7 @@ from dcsdk.interfaces import Address, AssociationEngine
 from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.keylog import KeyLog, log_tls_secrets
 from dcsdk.io.sip_transport import TransportName
+from dcsdk.io.tasks import finish_all
 from dcsdk.registry import Registry
 from dcsdk.security import SecurityScope
 from dcsdk.sip.timers import PROFILES
@@ -375,7 +375,7 @@ class _Function(Protocol):
 
 
 async def _close_all(functions: Iterable[_Function]) -> None:
-    await asyncio.gather(*(function.aclose() for function in functions))
+    await finish_all(function.aclose() for function in functions)
 
 
 def _as_subscriber(config: SubscriberConfig, domain: str) -> Subscriber:

@@ -27,6 +27,7 @@ from dcsdk.emulator.sip_node import keep_headers
 from dcsdk.errors import DcsdkError, OperationTimeout, ParseError, RemoteProtocolError
 from dcsdk.io.sip_call import DIALOG_ENDING_STATUSES
 from dcsdk.io.sip_endpoint import IncomingRequest
+from dcsdk.io.tasks import finish_all
 from dcsdk.sdp.session import CONTENT_TYPE, SessionDescription
 from dcsdk.sip.message import Request, Response
 
@@ -251,7 +252,7 @@ class ServedCall:
         self.is_ended = True
         self._on_ended(self)
         self._settled.set()
-        await asyncio.gather(*(leg.bye() for leg in self.legs.values()))
+        await finish_all(leg.bye() for leg in self.legs.values())
         if self._control is not None:
             initiator = Initiator.SERVED if side is Side.SERVED else Initiator.REMOTE
             await self._tell(

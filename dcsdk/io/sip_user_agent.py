@@ -16,7 +16,7 @@ from dcsdk.io.sip_call import SDP, CallLeg
 from dcsdk.io.sip_endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip_flow import Flow
 from dcsdk.io.sip_invitation import IncomingCall, OutgoingCall, asserted_identity
-from dcsdk.io.tasks import TaskSet
+from dcsdk.io.tasks import TaskSet, finish_all
 from dcsdk.sip.client_transaction import MAX_FORWARDS
 from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.headers import Headers
@@ -174,7 +174,7 @@ class SipUserAgent:
         """End every call that is up or under way, bounded by ``timeout_s``."""
         for call in list(self._outgoing):
             call.cancel()
-        await asyncio.gather(*(leg.bye(timeout_s) for leg in self.legs))
+        await finish_all(leg.bye(timeout_s) for leg in self.legs)
 
     # --- for calls and dialogs -------------------------------------------------------------------
     def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:

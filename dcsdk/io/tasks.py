@@ -1,13 +1,30 @@
-"""A set of tasks with one owner: whatever it starts, it ends."""
+"""Tasks that are waited for to the end: those of one owner, and those of one call."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any
 
 logger = logging.getLogger(__name__)
+
+
+async def finish_all(work: Iterable[Awaitable[object]]) -> None:
+    """Wait until everything has ended, also what goes on when something else has failed.
+
+    Args:
+        work: run side by side.
+
+    Raises:
+        BaseException: the first error in the order of ``work``; further ones are logged.
+    """
+    results = await asyncio.gather(*work, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in errors[1:]:
+        logger.error("another error beside %r", errors[0], exc_info=error)
+    if errors:
+        raise errors[0]
 
 
 class TaskSet:
