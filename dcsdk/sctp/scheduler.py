@@ -17,7 +17,7 @@ files.
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 
 DEFAULT_PRIORITY = 256
 MAX_PRIORITY = 65_535
@@ -58,6 +58,7 @@ class OutboundStream:
         fragment: number of the next fragment of ``queue[0]`` (FSN).
         next_sequence: SSN, or MID of ordered messages.
         next_unordered: MID of unordered messages.
+        order: what its entry at the scheduler bears; an entry with another one is dead.
         queued_bytes: of ``queue`` that were not sent.
         turn: octets left of its turn; negative when it sent more than that.
         turn_end: virtual time at which its turn will be over.
@@ -74,6 +75,7 @@ class OutboundStream:
         "next_sequence",
         "next_unordered",
         "offset",
+        "order",
         "queue",
         "queued_bytes",
         "stream_id",
@@ -90,6 +92,7 @@ class OutboundStream:
         self.fragment = 0
         self.next_sequence = 0
         self.next_unordered = 0
+        self.order = 0
         self.queued_bytes = 0
         self.turn = 0
         self.turn_end = 0.0
@@ -111,6 +114,7 @@ class Scheduler:
 
     __slots__ = (
         "_clock",
+        "_dead",
         "_heap",
         "_is_interleaving",
         "_order",
@@ -123,6 +127,7 @@ class Scheduler:
         self._is_interleaving = is_interleaving
         self.current: OutboundStream | None = None
         self._heap: list[tuple[float, int, OutboundStream]] = []  # by the end of their turns
+        self._dead = 0  # entries of streams that gave up; never the first, never most of them
         self._parked: list[OutboundStream] = []
         self._order = 0
         self._clock = 0.0  # the least virtual time of those that wait, as of the last round
@@ -136,6 +141,11 @@ class Scheduler:
         """More than one stream has something to send."""
         return bool(self._heap)
 
+    @property
+    def is_alone(self) -> bool:
+        """Nothing goes out but what the current stream has."""
+        return not (self._heap or self._parked)
+
     def activate(self, stream: OutboundStream) -> None:
         """A stream has something to send; it goes first if its turn ends first."""
         stream.is_active = True
@@ -147,7 +157,8 @@ class Scheduler:
             self.current, self._clock = stream, stream.virtual_time
         elif stream.turn_end < current.turn_end and (self._is_interleaving or not current.offset):
             self._order += 1
-            heappush(self._heap, (current.turn_end, -self._order, current))  # before its equals
+            current.order = -self._order  # before its equals
+            heappush(self._heap, (current.turn_end, current.order, current))
             self._serve(stream)
         else:
             self._push(stream)
@@ -155,12 +166,16 @@ class Scheduler:
     def charge(self, octets: int) -> None:
         """The current stream sent that much and has more; choose who is next when its turn ends.
 
-        It ends too when what is left is no room for the next message.
+        It ends too when what is left is no room for the next message, and when nobody waits for it.
         """
         stream = self.current
         if stream is not None:
             stream.turn -= octets
-            if stream.turn <= 0 or (not stream.offset and stream.turn < len(stream.queue[0][0])):
+            if (
+                stream.turn <= 0
+                or not self._heap
+                or (not stream.offset and stream.turn < len(stream.queue[0][0]))
+            ):
                 self.end_turn()
 
     def end_turn(self) -> None:
@@ -172,7 +187,9 @@ class Scheduler:
         self._set_turn(stream)
         if self._heap and self._heap[0][0] <= stream.turn_end:
             self._order += 1
-            stream = heapreplace(self._heap, (stream.turn_end, self._order, stream))[2]
+            stream.order = self._order
+            stream = heapreplace(self._heap, (stream.turn_end, stream.order, stream))[2]
+            self._bury()
         self._serve(stream)
 
     def retire(self, octets: int) -> None:
@@ -184,7 +201,7 @@ class Scheduler:
         stream.is_active = False
         stream.queue = NOTHING
         if self._heap:
-            self._serve(heappop(self._heap)[2])
+            self._serve(self._pop())
         else:
             self.current = None
             if self._parked:
@@ -196,7 +213,7 @@ class Scheduler:
         if stream is None or not self._heap:
             return False
         self._parked.append(stream)
-        self._serve(heappop(self._heap)[2])
+        self._serve(self._pop())
         return True
 
     def unpark(self) -> None:
@@ -209,7 +226,7 @@ class Scheduler:
             self._push(stream)
         self._parked = []
         if self.current is None:
-            self._serve(heappop(self._heap)[2])
+            self._serve(self._pop())
 
     def gave_up(self, stream: OutboundStream) -> None:
         """Messages of a stream are not sent after all: perhaps it has nothing more to send."""
@@ -221,8 +238,12 @@ class Scheduler:
         elif stream.is_active:
             stream.is_active = False
             stream.queue = NOTHING
-            self._heap = sorted(item for item in self._heap if item[2] is not stream)
-            self._parked = [parked for parked in self._parked if parked is not stream]
+            if stream in self._parked:
+                self._parked.remove(stream)
+            else:
+                stream.order = 0
+                self._dead += 1
+                self._bury()
 
     def _serve(self, stream: OutboundStream) -> None:
         """Let a stream begin its turn, or go on with it."""
@@ -233,8 +254,8 @@ class Scheduler:
             self._turns_to_come -= 1
         else:
             # Once for as many turns as there are streams, so it costs each turn the same.
-            self._turns_to_come = len(self._heap)
-            waiting = min(item[2].virtual_time for item in self._heap)
+            self._turns_to_come = len(self._heap) - self._dead
+            waiting = min(item[2].virtual_time for item in self._heap if _is_live(item))
             self._clock = min(stream.virtual_time, waiting)
 
     def _set_turn(self, stream: OutboundStream) -> None:
@@ -249,4 +270,27 @@ class Scheduler:
 
     def _push(self, stream: OutboundStream) -> None:
         self._order += 1
-        heappush(self._heap, (stream.turn_end, self._order, stream))
+        stream.order = self._order
+        heappush(self._heap, (stream.turn_end, stream.order, stream))
+
+    def _pop(self) -> OutboundStream:
+        """Take the stream whose turn ends first."""
+        stream = heappop(self._heap)[2]
+        self._bury()
+        return stream
+
+    def _bury(self) -> None:
+        """Drop dead entries where they matter; each costs what any other entry costs."""
+        heap = self._heap
+        if 2 * self._dead > len(heap):
+            heap[:] = filter(_is_live, heap)
+            heapify(heap)
+            self._dead = 0
+        while self._dead and not _is_live(heap[0]):
+            heappop(heap)
+            self._dead -= 1
+
+
+def _is_live(entry: tuple[float, int, OutboundStream]) -> bool:
+    """Tell whether the stream of an entry still waits by it."""
+    return entry[2].is_active and entry[2].order == entry[1]
