@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 
-from dcsdk import startup as _startup  # noqa: F401 - for Ctrl-C while all that follows loads
 from dcsdk.bootstrap import Bootstrap
 from dcsdk.call_media import DataChannels
 from dcsdk.capabilities import Capabilities

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from dcsdk import startup
 from dcsdk.command import Interrupted, Notices, run
 from dcsdk.config import from_mapping, read_toml
 from dcsdk.demo import Demo, DemoResult, make_sample_file
@@ -191,5 +190,4 @@ def emulator(
 
 def main() -> None:
     """Run the command."""
-    startup.loaded()
     app()

@@ -23,7 +23,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"capabilities", "config", "events", "hookspecs", "interfaces"}),
     frozenset({"io"}),
     PARTS,
-    frozenset({"cli", "command", "demo", "demo_view", "pytest_plugin", "startup", "__main__"}),
+    frozenset({"cli", "command", "demo", "demo_view", "pytest_plugin", "__main__"}),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 RANK_OF_PARTS = LAYERS.index(PARTS)
