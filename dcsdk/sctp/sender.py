@@ -32,8 +32,8 @@ _UNORDERED = FLAG_BEGIN | FLAG_END | FLAG_UNORDERED
 PEER_SACK_DELAY_S = 0.2
 """What a peer may delay the acknowledgement of a single packet (RFC 9260 16: SACK.Delay)."""
 MAX_RESENT_AT_ONCE = 64
-"""Packets sent again in one go. The window counts bytes, so of small packets it would let
-thousands out, and a peer could have them all sent for each SACK; those that come let more out."""
+"""Packets sent again in one go, or as many as the window holds full ones: it counts bytes, so of
+small ones it would let thousands out, and a peer could have that for each SACK."""
 
 MAX_IDLE_PERIODS = 10
 """Time-outs of silence counted when the congestion window decays."""
@@ -276,7 +276,7 @@ class Sender:
     def _resend(self, packets: list[bytes], window: int, now: float) -> None:
         """Send lost packets again as far as the window allows (RFC 9260 6.3.3 E3, 7.2.4)."""
         outstanding = self.outstanding
-        most = len(packets) + MAX_RESENT_AT_ONCE
+        most = len(packets) + max(MAX_RESENT_AT_ONCE, window // self.packetizer.full + 1)
         while outstanding.lost and len(packets) < most:
             end = outstanding.lost[0]
             if self.packetizer.limits and self._abandonment.is_exhausted(end, now):
