@@ -30,6 +30,11 @@ SOCKET_BUFFER_BYTES = 4 << 20
 READ_BUDGET_DATAGRAMS = 256
 """Datagrams taken in one turn of the event loop; other work gets its turn then."""
 
+LONE_DRAINS = 8
+"""Behind a lone datagram there is mostly nothing, and to look costs a call. After so many of them,
+one a turn of the loop, it is looked for more all the same: on most networks the kernel glues little
+together, and a batch costs far less than its datagrams one by one."""
+
 MAX_BACKLOG_BYTES = 1 << 20
 """Bytes that wait for a full socket; beyond that datagrams are lost."""
 
@@ -80,6 +85,7 @@ class UdpSocket:
         self._on_received = on_received
         self._on_writable = on_writable
         self._is_closed = False
+        self._lone_drains = 0
         self._backlog = _NOTHING
         self._backlog_bytes = 0
         self.is_blocked = False
@@ -192,6 +198,7 @@ class UdpSocket:
         budget = READ_BUDGET_DATAGRAMS
         receive = self._socket.recvmsg
         control = _CONTROL_BYTES if self._is_gro else 0
+        is_rest_unlikely = self._is_gro and self._lone_drains < LONE_DRAINS
         while budget > 0:
             try:
                 data, ancillary, _, source = receive(_MAX_DATAGRAM, control)
@@ -217,8 +224,10 @@ class UdpSocket:
             self.bytes_received += size
             batch.append((data, segment_size))
             sources.append(source)
-            if self._is_gro and segment_size == size:
-                break  # a lone datagram; should there be more, the loop calls again at once
+            if is_rest_unlikely and segment_size == size:
+                break  # should there be more, the loop calls again at once
+        if len(batch) == 1:
+            self._lone_drains = self._lone_drains + 1 if is_rest_unlikely else 0
         if batch:
             self._on_received(self, batch, sources)
 

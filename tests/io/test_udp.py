@@ -15,7 +15,7 @@ from dcsdk.errors import ConfigError, TransportError
 from dcsdk.interfaces import DatagramReceiver
 from dcsdk.io.sip_transport import _bind
 from dcsdk.io.udp import EARLY_BYTES, EARLY_DATAGRAMS, UdpPath
-from dcsdk.io.udp_socket import MAX_BACKLOG_BYTES, MAX_BACKLOG_RUNS
+from dcsdk.io.udp_socket import LONE_DRAINS, MAX_BACKLOG_BYTES, MAX_BACKLOG_RUNS
 
 HOSTS = ["127.0.0.1", "::1"]
 TIMEOUT_S = 10.0
@@ -108,6 +108,26 @@ async def test_datagrams_arrive_as_they_were_sent(host: str, offload: bool) -> N
         assert await sink.wait_for(42) == [*expected, b"single"]
         assert one.stats()["bytes_sent"] == 40 * 1200 + 10
         assert other.stats()["bytes_received"] == 40 * 1200 + 10
+
+
+@linux_only
+async def test_datagrams_that_come_one_by_one_are_soon_taken_together() -> None:
+    async with path_pair(use_gso=False) as (one, _, other, sink):
+        if not other.is_gro:
+            pytest.skip("this kernel has no UDP GRO")
+        for number in range(3 * LONE_DRAINS):
+            one.send(b"%d" % number, 1200)  # of different sizes, so nothing glues them together
+            one.send(b"%d and more" % number, 1200)
+        await sink.wait_for(6 * LONE_DRAINS)
+        lone, *rest = sink.batches[:LONE_DRAINS], sink.batches[LONE_DRAINS]
+        assert [len(batch) for batch in lone] == [1] * LONE_DRAINS
+        assert [len(batch) for batch in rest] == [5 * LONE_DRAINS]
+        # Whoever is alone again is not looked behind for long.
+        for _ in range(2):
+            sink.batches.clear()
+            one.send(b"request", 1200)
+            await sink.wait_for(1)
+        assert other._udp._lone_drains == 1
 
 
 @linux_only
