@@ -466,6 +466,7 @@ class MediaLine:
             self._dcmaps.pop(dcmap.stream_id, None)
             channel = self._channels.pop(dcmap.stream_id, None)
             if channel is not None:
+                channel.remote_reset()  # whoever never agreed to it has no direction to close
                 channel.abort()
 
     async def close_channels(self, stream_ids: Iterable[int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 from dcsdk.errors import LocalProtocolError, NegotiationError, RemoteProtocolError
 from dcsdk.media_line import LineRole, MediaLine, RefusedLine
@@ -18,7 +19,7 @@ from dcsdk.sdp.data_channel import (
     LineRefused,
     check_offer,
 )
-from dcsdk.sdp.dcmap import Dcmap
+from dcsdk.sdp.dcmap import MAX_STREAM_ID, Dcmap
 from dcsdk.sdp.lines import Connection, Origin
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.offer_answer import check_answer_shape
@@ -74,6 +75,7 @@ class Negotiation:
         self._offer: SessionDescription | None = None
         self._before_offer: list[MediaLine | RefusedLine] = []
         self._ended: set[int] = set()
+        self._fresh_id = 0  # neither this stream id nor any above it was given up lately
 
     @property
     def media_lines(self) -> list[MediaLine]:
@@ -87,6 +89,30 @@ class Negotiation:
             for index, line in enumerate(self.lines)
             if isinstance(line, MediaLine) and line.is_agreed and not line.is_closed
         ]
+
+    def next_stream_id(self, first: int) -> int:
+        """Choose the id of a channel that we ask for.
+
+        Args:
+            first: the lowest id to take, 0..65534.
+
+        Raises:
+            LocalProtocolError: every id is in use.
+        """
+        used = {stream_id for line in self.media_lines for stream_id in line.channels}
+        end = MAX_STREAM_ID + 1
+        for stream_id in chain(range(max(first, self._fresh_id), end), range(first, end)):
+            if stream_id not in used:
+                return stream_id
+        raise LocalProtocolError("every stream id is in use", source="RFC 8864 6.1")
+
+    def give_up_stream_id(self, stream_id: int) -> None:
+        """Take an id again only when those above it had their turn.
+
+        Its stream is still being reset (RFC 8831 6.7), or the peer, which never had a channel on
+        it, has noted a reset for the one that may come.
+        """
+        self._fresh_id = stream_id + 1
 
     def _session(self, media: Sequence[MediaDescription]) -> SessionDescription:
         self._origin = self._origin.bumped()

@@ -67,7 +67,6 @@ class Session:
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watched: WeakSet[MediaLine] = WeakSet()
         self._is_closing = False
-        self._given_up_ids = set[int]()
         self.bootstrap = self._bootstrap(None)
 
     # --- what stands ---------------------------------------------------------------------------
@@ -287,26 +286,19 @@ class Session:
         async with self._negotiating:
             self._require_dialog()
             line = await self._application_line(req_app, pinned_fingerprint)
-            dcmap = describe(stream_id=self._next_stream_id())
+            first = self._config.profile.first_application_stream_id
+            dcmap = describe(stream_id=self.negotiation.next_stream_id(first))
             try:
                 await self._reoffer({line: [dcmap]})
             finally:
                 channel = line.channels.get(dcmap.stream_id)
-                if channel is None:  # its stream is still being reset (RFC 8831 6.7)
-                    self._given_up_ids.add(dcmap.stream_id)
+                if channel is None:
+                    self.negotiation.give_up_stream_id(dcmap.stream_id)
         if channel is None or line.is_closed:
             raise UnsupportedByPeer(
                 f"the other side refused channel {dcmap.stream_id}", source="RFC 8864 6.4"
             )
         return self._services.start_protocol(channel, is_opener=True)
-
-    def _next_stream_id(self) -> int:
-        used = {stream_id for line in self.negotiation.media_lines for stream_id in line.channels}
-        used |= self._given_up_ids
-        stream_id = self._config.profile.first_application_stream_id
-        while stream_id in used:
-            stream_id += 1
-        return stream_id
 
     async def _application_line(
         self, req_app: ReqApp | None, pinned_fingerprint: Fingerprint | None

@@ -359,3 +359,20 @@ async def test_a_side_that_may_not_have_data_channels_refuses_every_line(
     answer, fresh = await bob.negotiation.answer(offered, offer, {})
     assert fresh == []
     assert answer.media[0].is_rejected
+
+
+@pytest.mark.clause("RFC 8831 6.7")
+def test_an_id_that_was_given_up_comes_again_when_all_others_had_their_turn() -> None:
+    negotiation = Negotiation(host="127.0.0.1", session_id=1, policy=DEFAULT_PROFILE.line_policy())
+    for stream_id in (65_533, 65_534, 65_533):
+        assert negotiation.next_stream_id(65_533) == stream_id
+        negotiation.give_up_stream_id(stream_id)
+
+
+@pytest.mark.clause("RFC 8864 6.1")
+async def test_there_is_no_other_id_when_all_are_in_use(ends: tuple[End, End]) -> None:
+    negotiation = ends[0].negotiation
+    line = await ends[0].line()
+    await negotiation.offer({line: [Dcmap(stream_id=65_534)]})
+    with pytest.raises(LocalProtocolError, match="every stream id is in use"):
+        negotiation.next_stream_id(65_534)

@@ -139,6 +139,21 @@ async def test_a_program_that_decides_nothing_holds_up_nobody_who_gave_up(
             await request.accept()
 
 
+@pytest.mark.clause("RFC 8831 6.7", "RFC 8864 6.4")
+async def test_refused_channels_take_no_room_from_others(board: Switchboard) -> None:
+    async with a_pair(board) as (session, answered):
+        await channel(session, answered, "first")
+        bound = session._config.profile.max_channels
+        for _ in range(bound):
+            opening = asyncio.create_task(session.open(label="refused"))
+            (await anext(answered.incoming())).refuse()
+            with pytest.raises(UnsupportedByPeer):
+                await opening
+        await channel(session, answered, "last")
+        (stream,) = session.streams
+        assert stream.stream_ids == (1000, 1001 + bound)  # a refused one may still be under reset
+
+
 # --- answers that are wrong -----------------------------------------------------------------------
 def without_fingerprints(answer: SessionDescription) -> SessionDescription:
     for index, media in enumerate(answer.media):
