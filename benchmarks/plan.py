@@ -136,7 +136,7 @@ class Figure:
 
 _OWN_PATH = tuple(name for name in PEERS if name != AIORTC)
 
-# Targets about aiortc are about aiortc as its users have it, over its own ICE; what its DTLS and
+# Targets about aiortc are about aiortc over its own ICE, as the package works; what its DTLS and
 # SCTP do on plain UDP stands beside it. Where the path is a relay, plain UDP is what is compared.
 FIGURES = (
     Figure(
@@ -387,7 +387,7 @@ class Effort:
         idle: associations of dcsdk that are open at once for memory and idleness.
         idle_peers: the same for others, some of which take a second for each.
         settle_s: after set-up of dcsdk, until its heartbeats are as rare as they get; then each
-            association has one exchange of them in any 115 s.
+            association has one exchange of them in about 110 s.
         idle_s: how long nothing but that happens at dcsdk.
         settle_peers_s: the wait after set-up of others.
         idle_peers_s: the measurement of others.

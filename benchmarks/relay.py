@@ -1,8 +1,8 @@
 """A network in user space between two ends: delay, and loss of single datagrams.
 
-Each end sees the relay in place of the other. Datagrams that the kernel glued together (UDP GRO)
-stay together as far as none of them is lost, so an end that batches is not slowed down by the
-relay. Runs as a process of its own: ``python -m benchmarks.relay``.
+Each end sees the relay in place of the other. It takes and gives every datagram by itself, as a
+network does: what an end gains by handing the kernel many at once ends here, and a datagram costs
+the relay the same whoever sent it. Runs as a process of its own: ``python -m benchmarks.relay``.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ import json
 import random
 import re
 import socket
-import struct
 import sys
 import threading
 from collections import deque
 from typing import Any
 
-UDP_SEGMENT, UDP_GRO = 103, 104
 BUFFER_BYTES = 16 << 20
 MAX_QUEUED_BYTES = 64 << 20
 BATCH = 64
+MAX_DATAGRAM = 65_535
 _FORCE = {socket.SO_RCVBUF: 33, socket.SO_SNDBUF: 32}
 _CANDIDATE = re.compile(r"a=candidate:\S+ 1 udp \d+ (\S+) (\d+) typ host", re.IGNORECASE)
 
@@ -44,10 +43,9 @@ class Relay:
         self.datagrams = self.lost = self.overrun = 0
         self._chance = random.Random(20261122)
         self._sockets = [self._bind(host) for _ in range(2)]
-        self._queues: list[deque[tuple[float, bytes, int]]] = [deque(), deque()]
+        self._queues: list[deque[tuple[float, bytes]]] = [deque(), deque()]
         self._queued_bytes = [0, 0]
         self._timers: list[asyncio.TimerHandle | None] = [None, None]
-        self._is_gso = True
         for index, sock in enumerate(self._sockets):
             self._loop.add_reader(sock.fileno(), self._read, index)
 
@@ -63,45 +61,26 @@ class Relay:
             sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, forced, BUFFER_BYTES)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
         sock.bind((host, 0))
         return sock
 
     def _read(self, index: int) -> None:
         """Take what end ``index`` sent."""
-        queue, receive = self._queues[index], self._sockets[index].recvmsg
+        queue, receive = self._queues[index], self._sockets[index].recv
         due = self._loop.time() + self.delay_s
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
             for _ in range(BATCH):
-                data, ancillary, _, _ = receive(65_535, 64)
-                size = len(data)
-                for level, kind, value in ancillary:
-                    if level == socket.IPPROTO_UDP and kind == UDP_GRO:
-                        size = int.from_bytes(value[:4], sys.byteorder)
-                self._keep(index, due, data, size)
+                data = receive(MAX_DATAGRAM)
+                self.datagrams += 1
+                if self.loss and self._chance.random() < self.loss:
+                    self.lost += 1
+                elif self._queued_bytes[index] > MAX_QUEUED_BYTES:
+                    self.overrun += 1
+                else:
+                    self._queued_bytes[index] += len(data)
+                    queue.append((due, data))
         if queue and self._timers[index] is None:
             self._timers[index] = self._loop.call_at(queue[0][0], self._deliver, index)
-
-    def _keep(self, index: int, due: float, data: bytes, size: int) -> None:
-        self.datagrams += -(-len(data) // size)
-        runs = [data]
-        if self.loss:
-            runs, start = [], 0
-            for position in range(0, len(data), size):
-                if self._chance.random() < self.loss:
-                    self.lost += 1
-                    runs.append(data[start:position])
-                    start = position + size
-            runs.append(data[start:])
-        for run in runs:
-            if not run:
-                continue
-            if self._queued_bytes[index] > MAX_QUEUED_BYTES:
-                self.overrun += 1
-                continue
-            self._queued_bytes[index] += len(run)
-            self._queues[index].append((due, run, size))
 
     def _deliver(self, index: int) -> None:
         """Hand what end ``index`` sent to the other end."""
@@ -109,35 +88,17 @@ class Relay:
         queue, now = self._queues[index], self._loop.time() + 0.0005
         sock, destination = self._sockets[1 - index], self.ends[1 - index]
         while queue and queue[0][0] <= now:
-            _, data, size = queue.popleft()
+            _, data = queue.popleft()
             self._queued_bytes[index] -= len(data)
             if destination is not None:
-                self._send(sock, data, size, destination)
+                try:
+                    sock.sendto(data, destination)
+                except BlockingIOError:
+                    self.overrun += 1
+                except ConnectionRefusedError:
+                    self.lost += 1  # that end is gone
         if queue:
             self._timers[index] = self._loop.call_at(queue[0][0], self._deliver, index)
-
-    def _send(
-        self, sock: socket.socket, data: bytes, size: int, destination: tuple[str, int]
-    ) -> None:
-        if len(data) > size and self._is_gso:
-            control = [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", size))]
-            try:
-                sock.sendmsg((data,), control, 0, destination)
-            except BlockingIOError:
-                self.overrun += 1
-            except ConnectionRefusedError:
-                pass
-            except OSError:
-                self._is_gso = False
-            else:
-                return
-        for start in range(0, len(data), size):
-            try:
-                sock.sendto(data[start : start + size], destination)
-            except BlockingIOError:
-                self.overrun += 1
-            except ConnectionRefusedError:
-                pass
 
 
 def redirect(description: str, host: str, port: int) -> tuple[str, tuple[str, int] | None]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 import platform
-import ssl
 import subprocess
 from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any
+
+from cryptography.hazmat.backends.openssl import backend
 
 from benchmarks.plan import BY_NAME, Figure
 from benchmarks.workers import ROOT
@@ -23,7 +24,7 @@ def figure_of(figure: Figure, values: Values, missing: Missing) -> dict[str, Any
 
     ``ratio`` is ours divided by the best of the peers that the target is about, ``null`` when the
     target is about no peer; ``ratios`` is ours divided by the median of each peer. ``met`` is
-    ``null`` when it cannot be told.
+    ``null`` when it cannot be told, as when one of those peers is not installed.
     """
     ours = _median(values, figure.ours, figure.metric)
     peers: dict[str, float] = {}
@@ -48,7 +49,8 @@ def figure_of(figure: Figure, values: Values, missing: Missing) -> dict[str, Any
         ratio = ours / rival if rival else None
     judged = ratio if figure.against else ours
     met = None
-    if judged is not None and figure.target is not None:
+    is_complete = not any((name, "") in missing for name in figure.against)
+    if judged is not None and figure.target is not None and is_complete:
         met = judged >= figure.target if figure.is_higher_better else judged <= figure.target
     return {
         "name": figure.name,
@@ -98,7 +100,7 @@ def document(
             "processor": _processor(),
             "cores": os.cpu_count(),
             "python": platform.python_version(),
-            "openssl": ssl.OPENSSL_VERSION,
+            "openssl": backend.openssl_version_text(),
         },
         "transports": transports,
         "figures": [figure_of(figure, values, missing) for figure in figures],

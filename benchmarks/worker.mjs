@@ -13,7 +13,7 @@ const option = name => process.argv[process.argv.indexOf('--' + name) + 1];
 const host = option('host');
 
 const VARIANTS = 13, OPEN_TIMEOUT_S = 20, END_TIMEOUT_S = 60, PING_WARM_UP = 0.1;
-const HIGH_BYTES = 1 << 20, CHECK_EVERY_BYTES = 256 << 10;
+const HIGH_BYTES = 1 << 20, CHECK_EVERY_BYTES = 64 << 10;
 const END = Buffer.from('\0END');
 
 const clock = () => Number(process.hrtime.bigint()) / 1e9;
@@ -49,7 +49,7 @@ class Session {
   opened() { return within(OPEN_TIMEOUT_S, this.isOpen); }
 
   async blast(size, seconds) {
-    const messages = messagesOf(size), step = Math.max(1, Math.floor(CHECK_EVERY_BYTES / 4 / size));
+    const messages = messagesOf(size), step = Math.max(1, Math.floor(CHECK_EVERY_BYTES / size));
     this.setLowThreshold(HIGH_BYTES / 2);
     let count = 0;
     const end = clock() + seconds;
@@ -76,8 +76,10 @@ class Session {
   async ping(payload, count) {
     const times = [], done = promise();
     let started = 0;
-    this.onMessage = () => {
-      times.push(clock() - started);
+    this.onMessage = message => {
+      const now = clock();
+      if (!payload.equals(message)) { done.resolve(); return; }
+      times.push(now - started);
       if (times.length >= count) { done.resolve(); return; }
       started = clock();
       this.send(payload);
@@ -85,6 +87,7 @@ class Session {
     started = clock();
     this.send(payload);
     await within(END_TIMEOUT_S, done);
+    if (times.length < count) throw new Error('the echo is not what was sent');
     return times;
   }
 

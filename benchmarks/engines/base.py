@@ -22,8 +22,9 @@ VARIANTS = 13
 
 OPEN_TIMEOUT_S = 20.0
 END_TIMEOUT_S = 60.0
-CHECK_EVERY_BYTES = 256 << 10
-"""A sender looks at the clock once for so much data."""
+CHECK_EVERY_BYTES = 64 << 10
+"""A sender looks at the clock, and lets others work, once for so much data."""
+WRONG_ECHO = "the echo is not what was sent"
 
 
 @cache
@@ -155,7 +156,7 @@ class CallbackSession(Session):
         messages = messages_of(size)
         high, low = self.HIGH_BYTES, self.HIGH_BYTES // 2
         self.set_low_threshold(low)
-        step = max(1, CHECK_EVERY_BYTES // 4 // size)
+        step = max(1, CHECK_EVERY_BYTES // size)
         count, end = 0, time.perf_counter() + seconds
         send, buffered = self.send, self.buffered
         while time.perf_counter() < end:
@@ -197,6 +198,9 @@ class CallbackSession(Session):
         def take(message: Any) -> None:
             nonlocal started
             now = clock()
+            if message != payload:
+                self.from_any_thread(lambda: _finish(done))
+                return
             times.append(now - started)
             if len(times) >= count:
                 self.from_any_thread(lambda: _finish(done))
@@ -209,6 +213,8 @@ class CallbackSession(Session):
         send(payload)
         async with asyncio.timeout(END_TIMEOUT_S):
             await done
+        if len(times) < count:
+            raise RuntimeError(WRONG_ECHO)
         return times
 
     async def echo(self, count: int) -> None:

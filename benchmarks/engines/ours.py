@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from benchmarks.engines.base import (
     END_TIMEOUT_S,
     OPEN_TIMEOUT_S,
     VARIANTS,
+    WRONG_ECHO,
     Engine,
     Session,
     Sink,
@@ -41,8 +41,6 @@ FIRST_STREAM_ID = 1000
 MAX_MESSAGE = 262_144
 MANY_QUEUED_BYTES = 128 << 10
 """A thousand associations with the usual queue would hold a gigabyte."""
-RAW_FIELDS = [field.name for field in dataclasses.fields(EngineConfig) if "raw" in field.name]
-"""The switch that goes round pyOpenSSL's public interface, in versions that have one."""
 
 
 class Ours(Engine):
@@ -61,9 +59,7 @@ class Ours(Engine):
         if "no-offload" in options:
             settings.update(use_gso=False, use_gro=False)
         if "raw" in options:
-            if not RAW_FIELDS:
-                raise RuntimeError("this version has no raw-OpenSSL switch")
-            settings[RAW_FIELDS[0]] = True
+            settings["is_raw_openssl"] = True
         self.config = EngineConfig(**settings)
         self.engine = NativeEngine(self.config)
         self._certificate = Certificate.generate()
@@ -166,8 +162,10 @@ class OurSession(Session):
             for _ in range(count):
                 started = clock()
                 await channel.send(payload)
-                await channel.receive()
+                echo = await channel.receive()
                 times.append(clock() - started)
+                if echo != payload:
+                    raise RuntimeError(WRONG_ECHO)
         return times
 
     async def echo(self, count: int) -> None:
