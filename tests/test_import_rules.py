@@ -225,6 +225,7 @@ def test_every_module_defers_annotations() -> None:
 
 
 def test_modules_are_short() -> None:
-    lines = {path: (ROOT / path).read_text().count("\n") for path in DCSDK + USER_MODULES}
+    paths = {*DCSDK, *USER_MODULES, *modules("tests")}
+    lines = {path: (ROOT / path).read_text().count("\n") for path in sorted(paths)}
     long = {path: count for path, count in lines.items() if count > MAX_MODULE_LINES}
     assert not long, f"split by idea: {long}"
