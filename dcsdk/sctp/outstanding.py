@@ -89,6 +89,25 @@ class Outstanding:
         """Nothing exceptional is known of any packet."""
         return not (self._acknowledged.starts or self.lost or self.retries)
 
+    @property
+    def total(self) -> int:
+        """Bytes of user data sent ever, up to the last packet."""
+        return self.totals[-1] if self.totals else self.base_total
+
+    def book(self, end: int, size: int) -> None:
+        """Count a packet with ``size`` bytes of data that is sent now, ``end`` its last TSN."""
+        totals = self.totals
+        totals.append((totals[-1] if totals else self.base_total) + size)
+        self.ends.append(end)
+        self.in_flight += size
+
+    def book_never_sent(self, tsn: int) -> None:
+        """Count a TSN behind the last packet that no packet ever carries."""
+        self.totals.append(self.total)
+        self.ends.append(tsn)
+        self.times.append(self.times[-1])
+        self.packets.append(b"")
+
     def first_of(self, index: int) -> int:
         """Return the first TSN of a packet."""
         return (self.ends[index - 1] if index else self._floor) + 1

@@ -9,9 +9,7 @@ packets: the other ways are only faster.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable
-from functools import lru_cache, partial
 
 from dcsdk.sctp.chunks import (
     DATA,
@@ -24,8 +22,8 @@ from dcsdk.sctp.chunks import (
 )
 from dcsdk.sctp.events import Event, MessageAbandoned, RawMessage
 from dcsdk.sctp.outstanding import Outstanding
-from dcsdk.sctp.packet import COMMON_HEADER_SIZE, NO_CHECKSUM, Seal
-from dcsdk.sctp.scheduler import NEVER, Limit, OutboundStream, Scheduler
+from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Seal, full_packet_form
+from dcsdk.sctp.scheduler import Limit, OutboundStream, Scheduler, is_alike
 from dcsdk.sctp.tsn import MASK, WRAP
 
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
@@ -33,12 +31,6 @@ _WHOLE = FLAG_BEGIN | FLAG_END
 
 MIN_FRAGMENT = 256
 """A message that needs several packets anyway begins in the rest of one if this much fits."""
-
-
-@lru_cache(maxsize=64)
-def _compiled(form: str) -> struct.Struct:
-    """Compile the form of full packets, of which there are as many as packet sizes."""
-    return struct.Struct(form)
 
 
 class Packetizer:
@@ -115,13 +107,7 @@ class Packetizer:
             return
         self._capacity = mtu - COMMON_HEADER_SIZE
         self.full = self._capacity - self._header_size
-        form = f"BBHLQL{self.full}s" if self._is_interleaving else f"BBHLQ{self.full}s"
-        if self._seal.is_zero_checksum:
-            # The common header never changes, so one call writes the whole packet.
-            whole = _compiled(f"!12s{form}")
-            self._pack_full = partial(whole.pack, self._seal.head + NO_CHECKSUM)
-        else:
-            self._pack_full = _compiled(f"!{form}").pack
+        self._pack_full = full_packet_form(self._seal, self.full, self._is_interleaving)
 
     def stream(self, stream_id: int) -> OutboundStream:
         """Return the stream, made on first use."""
@@ -234,7 +220,7 @@ class Packetizer:
         tsn, written = self.next_tsn, count * full
         if limit is not None:
             self.limits.update(dict.fromkeys(range(tsn, tsn + count), limit))
-        total = self._total()
+        total = self._outstanding.total
         outstanding = self._outstanding
         outstanding.ends += range(tsn, tsn + count)
         outstanding.totals += range(total + full, total + written + 1, full)
@@ -263,7 +249,7 @@ class Packetizer:
         number = sequence = stream.next_unordered if uses_unordered_ids else stream.next_sequence
         step = 0 if kind & FLAG_UNORDERED and not is_interleaving else 1
         mask = MASK if is_interleaving else 0xFFFF
-        base, tsn, before = stream.stream_id << 48, self.next_tsn, self._total()
+        base, tsn, before = stream.stream_id << 48, self.next_tsn, self._outstanding.total
         total, most = before, before + max(room, 1)
         is_alone = self.scheduler.is_alone
         turn = stream.queued_bytes if is_alone else stream.turn
@@ -348,7 +334,8 @@ class Packetizer:
         if limit is not None or size > self._capacity - len(lead) - header:
             return b""
         head = self._header(stream, kind, size, self.next_tsn, ppid)
-        self._book(self.next_tsn, size)
+        self._outstanding.book(self.next_tsn, size)
+        self.next_tsn += 1
         self._left(stream, size)
         self._finish_message(stream, kind)
         scheduler.retire(size)
@@ -375,9 +362,7 @@ class Packetizer:
                 if limit[1] <= now and not start:
                     self.discard_first(stream)
                     continue
-                if written and (
-                    start or take > room - header or not _is_alike(limit, packet_limit)
-                ):
+                if written and (start or take > room - header or not is_alike(limit, packet_limit)):
                     break
                 expires = limit[1] if packet_limit is None else max(limit[1], packet_limit[1])
                 packet_limit = (limit[0], expires)
@@ -419,7 +404,8 @@ class Packetizer:
         end = tsn - 1
         if packet_limit is not None:
             self.limits[end] = packet_limit
-        self._book(end, written)
+        self._outstanding.book(end, written)
+        self.next_tsn = tsn
         return b"".join(parts)
 
     def _fits_behind(self, lead: bytes) -> bool:
@@ -429,10 +415,6 @@ class Packetizer:
             return False
         remaining = len(stream.queue[0][0]) - stream.offset
         return remaining > self.full or remaining <= self.full - len(lead)
-
-    def _total(self) -> int:
-        totals = self._outstanding.totals
-        return totals[-1] if totals else self._outstanding.base_total
 
     def _left(self, stream: OutboundStream, size: int) -> None:
         """Count data that left the queue."""
@@ -448,15 +430,6 @@ class Packetizer:
         key = base | (stream.next_unordered if flags & FLAG_UNORDERED else stream.next_sequence)
         number = stream.fragment if stream.offset else ppid
         return I_DATA_KEY_HEADER.pack(I_DATA, flags, size, tsn & MASK, key, number)
-
-    def _book(self, end: int, size: int) -> None:
-        """Count one packet with data as sent, ``end`` being its last TSN."""
-        outstanding = self._outstanding
-        totals = outstanding.totals
-        totals.append((totals[-1] if totals else outstanding.base_total) + size)
-        outstanding.ends.append(end)
-        outstanding.in_flight += size
-        self.next_tsn = end + 1
 
     def _finish_message(self, stream: OutboundStream, flags: int) -> None:
         """The stream's first message is wholly written."""
@@ -492,11 +465,8 @@ class Packetizer:
         self._finish_message(stream, flags)
         self.scheduler.gave_up(stream)
         self.scheduler.unpark()
-        outstanding, tsn = self._outstanding, self.next_tsn
-        outstanding.totals.append(self._total())
-        outstanding.ends.append(tsn)
-        outstanding.times.append(outstanding.times[-1])
-        outstanding.packets.append(b"")
+        tsn = self.next_tsn
+        self._outstanding.book_never_sent(tsn)
         self.next_tsn = tsn + 1
         return tsn
 
@@ -507,10 +477,3 @@ class Packetizer:
             self._left(stream, len(stream.queue.pop()[0]))
         if not keep:
             self.scheduler.gave_up(stream)
-
-
-def _is_alike(limit: Limit, other: Limit | None) -> bool:
-    """Tell whether two messages may be given up together."""
-    if other is None:
-        return False
-    return limit[0] == other[0] and (limit[1] == NEVER) == (other[1] == NEVER)

@@ -102,6 +102,13 @@ class OutboundStream:
         self.is_closing = False
 
 
+def is_alike(limit: Limit, other: Limit | None) -> bool:
+    """Tell whether two messages may be given up together."""
+    if other is None:
+        return False
+    return limit[0] == other[0] and (limit[1] == NEVER) == (other[1] == NEVER)
+
+
 class Scheduler:
     """Keeps the streams that have something to send in the order in which their turns end.
 
