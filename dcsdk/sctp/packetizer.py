@@ -3,8 +3,8 @@
 Full packets all have the same size, so that UDP segmentation offload can carry a batch of them in
 one system call. In its turn a stream writes a run of full packets of one message with two list
 comprehensions, or packets full of small messages; everything else, what several streams share among
-it, goes chunk by chunk through :meth:`Packetizer._write_bundle`. That alone would write the same
-packets: the other ways are only faster.
+it, goes chunk by chunk through :meth:`Packetizer._write_bundle`. That could write everything: the
+other ways are faster, and fill packets by the same rules.
 """
 
 from __future__ import annotations
