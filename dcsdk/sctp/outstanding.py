@@ -290,6 +290,14 @@ class Outstanding:
         self.in_flight -= self.size_of(index)
         insort(self.lost, end)
 
+    @property
+    def last_in_flight(self) -> int:
+        """Index of the last packet that is neither acknowledged nor lost, -1 for none."""
+        index = len(self.ends) - 1
+        while index >= 0 and (self.is_acknowledged(index) or self.ends[index] in self.lost):
+            index -= 1
+        return index
+
     def lose(self, index: int) -> None:
         """Judge one packet lost on other grounds than time; nothing if it is already."""
         end = self.ends[index]

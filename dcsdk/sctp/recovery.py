@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 CLOCK_GRANULARITY_S = 0.001
 RTO_ALPHA = 1 / 8
 RTO_BETA = 1 / 4
@@ -77,6 +79,15 @@ class RoundTrip:
         return wait if wait < self.timeout_s else self.timeout_s
 
 
+class TimerKind(Enum):
+    """What the sender's timer waits for."""
+
+    PROBE = auto()
+    """A tail-loss probe (RFC 8985 7)."""
+    TIMEOUT = auto()
+    """T3-rtx (RFC 9260 6.3.2)."""
+
+
 class LossEpisode:
     """One recovery: from the first loss until all that was sent by then is acknowledged.
 
@@ -96,6 +107,11 @@ class LossEpisode:
         self._end = 0
         self._losses = 0
         self._spurious = 0
+
+    @property
+    def is_timed_out(self) -> bool:
+        """T3-rtx began it and it goes on: the path may be dead."""
+        return self.is_active and self.is_after_timeout
 
     def begin(self, highest_tsn: int, *, is_after_timeout: bool) -> None:
         """Packets were lost while TSNs up to ``highest_tsn`` were sent."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from enum import Enum, auto
 
 from dcsdk.errors import LocalProtocolError, MessageTooLarge, ParseError
 from dcsdk.sctp.abandonment import Abandonment
@@ -21,7 +20,7 @@ from dcsdk.sctp.outstanding import Outstanding
 from dcsdk.sctp.packet import Seal
 from dcsdk.sctp.packetizer import Packetizer
 from dcsdk.sctp.parameters import PeerViolation
-from dcsdk.sctp.recovery import LossEpisode, RoundTrip
+from dcsdk.sctp.recovery import LossEpisode, RoundTrip, TimerKind
 from dcsdk.sctp.scheduler import LIMITED, MAX_PRIORITY, NEVER, Limit, OutboundStream
 from dcsdk.sctp.tsn import HALF, MASK, unwrap
 
@@ -61,15 +60,6 @@ def check_message(config: SctpConfig, data: bytes, queued_bytes: int) -> None:
         )
     if queued_bytes and queued_bytes + size > config.send_buffer:
         raise SendBufferFull(f"{queued_bytes} bytes wait to be sent already")
-
-
-class TimerKind(Enum):
-    """What the sender's timer waits for."""
-
-    PROBE = auto()
-    """A tail-loss probe (RFC 8985 7)."""
-    TIMEOUT = auto()
-    """T3-rtx (RFC 9260 6.3.2)."""
 
 
 class Sender:
@@ -466,17 +456,20 @@ class Sender:
             self._timer_s = min(self._timer_s, now + self._round_trip.timeout_s)
 
     def _arm(self, now: float) -> None:
-        """Start the timer if it does not run and something is outstanding.
+        """Start the timer if something is outstanding; T3-rtx, once it runs, is left alone.
 
-        While nothing is known to be lost the first expiry only probes, which turns a lost tail
-        into an acknowledgement with a gap instead of a time-out (RFC 8985 7.2).
+        The first expiry since an acknowledgement only probes, which turns a lost tail into an
+        acknowledgement with a gap instead of a time-out (RFC 8985 7.2). We probe in a recovery too,
+        as QUIC does (RFC 9002 6.2): one SACK answers a whole batch, and it can be lost.
         """
         outstanding, round_trip = self.outstanding, self._round_trip
         if not outstanding.ends:
             return
         if self._timer_s is None:
             self._waiting_s = now
-        if outstanding.is_plain and not self._is_probing_window and round_trip.smoothed_s:
+        elif self._timer_kind is TimerKind.TIMEOUT:
+            return
+        if round_trip.smoothed_s and not (self._is_probing_window or self._episode.is_timed_out):
             delay = PEER_SACK_DELAY_S if len(outstanding.ends) == 1 else 0.0
             wait = round_trip.probe_timeout_s(delay)
             if wait < round_trip.timeout_s:
@@ -485,14 +478,13 @@ class Sender:
                 self._timer_kind = TimerKind.PROBE
                 self._timer_s = probe_s if probe_s < latest_s else latest_s
                 return
-        if self._timer_s is None or self._timer_kind is TimerKind.PROBE:
-            self._timer_kind = TimerKind.TIMEOUT
-            self._timer_s = now + round_trip.timeout_s
+        self._timer_kind = TimerKind.TIMEOUT
+        self._timer_s = now + round_trip.timeout_s
 
     def _probe(self, now: float) -> None:
-        """Send the last packet again; its acknowledgement shows what is missing."""
+        """Send the last packet in flight again; its acknowledgement shows what is missing."""
         outstanding = self.outstanding
-        index = len(outstanding.ends) - 1
+        index = outstanding.last_in_flight
         self._timer_kind = TimerKind.TIMEOUT
         self._timer_s = now + self._round_trip.timeout_s
         if index >= 0 and outstanding.ends[index] not in self.packetizer.limits:

@@ -88,6 +88,32 @@ def test_a_lost_tail_is_found_by_a_probe_long_before_the_time_out() -> None:
     assert stats.timeouts == 0
 
 
+@pytest.mark.clause("RFC 9002 6.2")
+def test_a_sack_lost_in_a_recovery_costs_a_probe_and_no_time_out() -> None:
+    network = established()
+    network.left.association.send(1, 51, b"measure", now=network.now)
+    network.run(until_s=1)
+    lose(network, 2)
+    for _ in range(8):
+        network.left.association.send(1, 51, bytes(SIZE), now=network.now)
+    start = network.now
+    network.run(until_s=5, until=lambda: network.left.association.stats().retransmissions == 1)
+    lost_sacks: list[bytes] = []
+
+    def lose_the_next_sack(sender: Peer, packet: bytes) -> bytes | None:
+        if sender is network.right and not lost_sacks:
+            lost_sacks.append(packet)
+            return None
+        return packet
+
+    network.on_packet = lose_the_next_sack
+    network.run(until_s=5, until=lambda: network.left.association.is_idle)
+    assert len(network.right.messages) == 9
+    stats = network.left.association.stats()
+    assert (stats.timeouts, stats.probes) == (0, 1)
+    assert network.now - start < 0.15
+
+
 @pytest.mark.clause("RFC 9260 6.3.3")
 def test_a_blackout_is_survived_by_time_outs() -> None:
     network = established()
