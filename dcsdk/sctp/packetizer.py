@@ -3,8 +3,8 @@
 Full packets all have the same size, so that UDP segmentation offload can carry a batch of them in
 one system call. In its turn a stream writes a run of full packets of one message with two list
 comprehensions, or packets full of small messages; everything else, what several streams share among
-it, goes chunk by chunk through :meth:`Packetizer._write_bundle`. That could write everything: the
-other ways are faster, and fill packets by the same rules.
+it, goes chunk by chunk through :meth:`Packetizer._write_bundle`. That could write everything; the
+other ways are faster.
 """
 
 from __future__ import annotations
@@ -235,10 +235,10 @@ class Packetizer:
             self.scheduler.charge(written)
 
     def _write_messages(self, packets: list[bytes], stream: OutboundStream, room: int) -> bool:
-        """Write packets full of whole messages of one stream, as :meth:`_write_bundle` would.
+        """Write packets full of whole messages of one stream.
 
-        A packet into which something else belongs as well is left to that: a message of another
-        kind, a piece of a larger one, or what other streams have.
+        A packet into which something else belongs as well is left to :meth:`_write_bundle`: a
+        message of another kind, a piece of a larger one, or what other streams have.
 
         Returns:
             Whether any packet was written.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -297,14 +299,17 @@ def test_ids_are_reused_without_mixing_up_messages_on_random_networks(
     )
     network = Network(config, link=Link(loss=loss, jitter_s=jitter), seed=seed)
     network.connect(until_s=500)
+
+    def is_reset(times: int) -> bool:
+        return len(network.left.of(ResetDone)) == times
+
     for number in range(rounds):
-        done = number + 1
         for part in range(5):
             network.left.association.send(
                 1, 51, bytes([number, part]) * (1 + 700 * part), now=network.now
             )
         network.left.association.reset_streams([1], now=network.now)
-        network.run(until_s=500, until=lambda n=done: len(network.left.of(ResetDone)) == n)
+        network.run(until_s=500, until=partial(is_reset, number + 1))
     network.run(until_s=5)
     assert [m.data[:2] for m in network.right.messages] == [
         bytes([number, part]) for number in range(rounds) for part in range(5)
