@@ -180,8 +180,8 @@ def emulator(
             values["folder"] = folder
         network_config = from_mapping(NetworkConfig, {**NetworkConfig.served(), **values})
         run(serve(network_config), context.obj)
-    except Interrupted as exc:
-        raise typer.Exit(exc.status) from exc
+    except Interrupted:
+        return  # which is how it ends
     except ConfigError as exc:
         raise _fail(str(exc), EXIT_USAGE) from exc
     except (DcsdkError, OSError) as exc:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,7 +21,7 @@ _TRANSPORTS: tuple[TransportName, ...] = ("tls", "tcp", "udp")
 async def serve(
     config: NetworkConfig, *, output: TextIO | None = None, stop: asyncio.Event | None = None
 ) -> None:
-    """Run a network until SIGINT, SIGTERM or ``stop``.
+    """Run a network until ``stop``, or until it is cancelled.
 
     When it is up, one line of JSON is written: ``{"ready": true, "host", "ports", "ca_file",
     "home_domain", "folder", "users": {name: {"public_identity", "config"}}}``. A network with a
@@ -36,17 +35,9 @@ async def serve(
     Raises:
         ConfigError: a port is taken, or the folder cannot be written.
     """
-    stop = asyncio.Event() if stop is None else stop
-    loop = asyncio.get_running_loop()
-    handled = [number for number in (signal.SIGINT, signal.SIGTERM) if _handle(loop, number, stop)]
-    try:
-        async with Network(config) as network:
-            ready = ready_line(network)
-            print(json.dumps(ready), file=output or sys.stdout, flush=True)
-            await stop.wait()
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
+    async with Network(config) as network:
+        print(json.dumps(ready_line(network)), file=output or sys.stdout, flush=True)
+        await (asyncio.Event() if stop is None else stop).wait()
 
 
 def ready_line(network: Network) -> dict[str, Any]:
@@ -99,13 +90,3 @@ def _preferred_transport(network: Network) -> TransportName:
             continue
         return transport
     raise ConfigError("the P-CSCF does not listen")
-
-
-def _handle(loop: asyncio.AbstractEventLoop, number: signal.Signals, stop: asyncio.Event) -> bool:
-    """Have a signal set ``stop``; ``False`` where signals cannot be handled (another thread)."""
-    callback: Callable[[], None] = stop.set
-    try:
-        loop.add_signal_handler(number, callback)
-    except (NotImplementedError, RuntimeError, ValueError):
-        return False
-    return True

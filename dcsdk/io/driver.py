@@ -67,7 +67,6 @@ class DtlsSctpDriver(DatagramReceiver):
         self._on_events = on_events
         self._init_patience_s = init_patience_s
         self._timer = LazyTimer(self._loop, self._timer_fired)
-        self._flush_handle: asyncio.Handle | None = None
         self.is_flush_due = self._is_settle_due = False
         self._is_answering = False
         self.now = self._loop.time
@@ -107,9 +106,6 @@ class DtlsSctpDriver(DatagramReceiver):
             self._is_stopped = True
             self._end_retired()
             self._timer.cancel()
-            if self._flush_handle is not None:
-                self._flush_handle.cancel()
-                self._flush_handle = None
 
     def move(self, path: DatagramPath, dtls: DtlsAssociation, packets: Sequence[bytes]) -> None:
         """Go on over another path and DTLS association; SCTP above stays what it is.
@@ -213,7 +209,7 @@ class DtlsSctpDriver(DatagramReceiver):
                 or self._sctp.total_queued_bytes
             ):
                 self.is_flush_due = True
-                self._flush_handle = self._loop.call_soon(self._flush)
+                self._loop.call_soon(self._flush)
             self._timer.set(self._next_timer())
         except Exception as exc:
             self._break(exc)
@@ -223,7 +219,7 @@ class DtlsSctpDriver(DatagramReceiver):
         self._is_settle_due = True
         if not self.is_flush_due and not self._is_stopped:
             self.is_flush_due = True
-            self._flush_handle = self._loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush)
 
     def settle(self) -> None:
         """Take all output and events now; for changes made outside of the hot path."""
@@ -231,8 +227,9 @@ class DtlsSctpDriver(DatagramReceiver):
             self._settle(self._loop.time())
 
     def _flush(self) -> None:
-        self._flush_handle = None
         self.is_flush_due = False
+        if self._is_stopped:
+            return
         if self._is_settle_due or self._sctp.total_queued_bytes or self.on_settled is not None:
             try:
                 self._settle(self._loop.time())

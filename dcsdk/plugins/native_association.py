@@ -434,7 +434,9 @@ class NativeAssociation(Association):
         """Tell the peer, if SCTP has not ended itself."""
         sctp, driver = self._sctp, self._driver
         if sctp is not None and driver is not None and sctp.state is not AssociationState.CLOSED:
-            sctp.abort(str(self._error or "closed"), now=driver.now())
+            is_bug = self._error is not None and self._error.__cause__ is not None
+            reason = "internal error" if is_bug else str(self._error or "closed")
+            sctp.abort(reason, now=driver.now())  # what exactly broke is not the peer's business
 
     def _stop_driver(self) -> None:
         if self._driver is not None:

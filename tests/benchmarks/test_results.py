@@ -59,6 +59,11 @@ def test_less_is_better_turns_the_comparison_round() -> None:
     assert (found["ratio"], found["met"]) == (0.25, True)
 
 
+def test_a_target_is_undecided_when_one_of_its_peers_is_not_installed() -> None:
+    found = figure_of(FASTER, VALUES, {("aiortc-udp", ""): "no wheel"})
+    assert (found["ratio"], found["met"]) == (10.0, None)
+
+
 def test_a_target_of_its_own_needs_no_peer() -> None:
     figure = Figure(
         name="f", title="F", unit="kB", metric="m", target=80, is_higher_better=False, peers=()

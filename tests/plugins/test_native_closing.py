@@ -222,6 +222,10 @@ async def test_a_bug_ends_the_association_with_an_error(broken: str) -> None:
             await reading
         await association.aclose()
         assert association._path._udp.is_closed  # type: ignore[attr-defined]
+        if broken != "poll_packets":  # the peer learns that something broke, and not what
+            async with asyncio.timeout(TIMEOUT_S):
+                told = str(await server.association.wait_closed())
+            assert "internal error" in told and "operation" not in told
         await server.association.aclose(0.05)
 
 
