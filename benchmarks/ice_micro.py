@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 
-from dcsdk.io.ice import IcePath
+from dcsdk.io.net.ice import IcePath
 
 HOSTS: tuple[Sequence[str], ...] = (("127.0.0.1",), ("::1",), ("127.0.0.1", "::1"))
 TIMEOUT_S = 5.0

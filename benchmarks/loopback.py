@@ -20,10 +20,10 @@ import sys
 import time
 from typing import Any
 
-from dcsdk.channel import DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.interfaces import Association, ChannelParameters, DtlsRole, DtlsSctpParameters
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
 

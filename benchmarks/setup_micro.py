@@ -22,7 +22,7 @@ from OpenSSL import SSL
 
 from benchmarks.engines import load
 from benchmarks.engines.base import Engine
-from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.tls.certificate import Certificate
 from dcsdk.tls.context import DtlsContext

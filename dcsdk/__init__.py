@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from dcsdk.bootstrap import Bootstrap
-from dcsdk.call_media import DataChannels
-from dcsdk.capabilities import Capabilities
-from dcsdk.channel import ChannelState, DataChannel
-from dcsdk.channel_request import ChannelRequest
-from dcsdk.client import Client, IncomingCall, Registration
+from dcsdk.client.call_media import DataChannels
+from dcsdk.client.client import Client, IncomingCall, Registration
 from dcsdk.config import ClientConfig
+from dcsdk.datachannel.bootstrap import Bootstrap
+from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.request import ChannelRequest
 from dcsdk.errors import (
     CallRejected,
     ChannelClosed,
@@ -45,12 +44,13 @@ from dcsdk.hookspecs import hookimpl
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.interfaces import AppEntry, AssociationStats, ChannelStats, PathStats
-from dcsdk.media_line import LineRole
+from dcsdk.interfaces.capabilities import Capabilities
 from dcsdk.registry import Registry
 from dcsdk.sctp import SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.security import Secret, SecurityReport, SecurityScope, SignallingSecurity
-from dcsdk.session import Session, Stream
+from dcsdk.session.line import LineRole
+from dcsdk.session.session import Session, Stream
 
 __all__ = [
     "AppEntry",

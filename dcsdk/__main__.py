@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcsdk.cli import main
+from dcsdk.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -173,7 +173,7 @@ class ClientConfig:
         certificates: one for the client's life, or one for each session.
         engine: name of the association engine plug-in.
         transport: settings of the data-channel transport by name, a table in TOML: those of
-            :class:`dcsdk.io.engine_config.EngineConfig`, with those of SCTP as ``sctp``.
+            :class:`dcsdk.io.secure.engine_config.EngineConfig`, with those of SCTP as ``sctp``.
         signalling: name of the signalling plug-in.
         list_provider: name of the application-list plug-in, ``"html"`` or ``"json_a"``.
         keylog: NSS key log file for TLS and DTLS; whoever has it can read everything.

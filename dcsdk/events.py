@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dcsdk.capabilities import Capabilities
+from dcsdk.interfaces.capabilities import Capabilities
 from dcsdk.security import SecurityReport
 
 

@@ -9,7 +9,7 @@ from tests.leaks import leaks, leaks_of_async_test, leaks_on_loop
 __all__ = ["leaks", "leaks_of_async_test", "leaks_on_loop"]
 
 # By name, since the entry point would import dcsdk before coverage begins (see addopts).
-pytest_plugins = ["pytester", "dcsdk.pytest_plugin"]
+pytest_plugins = ["pytester", "dcsdk.testing"]
 
 # A test run gives the same verdict twice; `--hypothesis-profile=explore` looks further.
 settings.register_profile(

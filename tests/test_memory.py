@@ -14,7 +14,7 @@ from tests.processes import ROOT
 
 PROGRAM = """
 import resource, sys
-from dcsdk.cli import app
+from dcsdk.cli.main import app
 try:
     app(sys.argv[1:])
 finally:

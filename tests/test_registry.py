@@ -10,7 +10,7 @@ import pytest
 from dcsdk import hookimpl
 from dcsdk.errors import ConfigError
 from dcsdk.interfaces import AppProtocol, ListProvider, MediaIntent
-from dcsdk.plugins.security_dtls_sctp import DtlsSctpBackend
+from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
 from dcsdk.registry import Registry
 
 

@@ -21,7 +21,7 @@ from benchmarks.engines.base import (
     Sink,
     messages_of,
 )
-from dcsdk.channel import DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.ice import IceDescription
 from dcsdk.interfaces import (
     Association,
@@ -30,9 +30,9 @@ from dcsdk.interfaces import (
     DtlsRole,
     DtlsSctpParameters,
 )
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.io.ice import IcePath
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.net.ice import IcePath
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.attributes import Attribute
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate

@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.engines.base import CallbackSession, Engine
 from benchmarks.workers import ROOT
 from dcsdk.interfaces import DatagramReceiver, DtlsRole
-from dcsdk.io.udp import UdpPath
+from dcsdk.io.net.udp import UdpPath
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
 from dcsdk.tls.context import DtlsContext

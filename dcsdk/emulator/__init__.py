@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dcsdk.emulator.faults import FAULTS
+from dcsdk.emulator.lab.faults import FAULTS
+from dcsdk.emulator.lab.trace import TraceBus, TraceEvent, format_ladder
 from dcsdk.emulator.network import Network
 from dcsdk.emulator.network_config import NetworkConfig, SubscriberConfig
 from dcsdk.emulator.serve import serve
-from dcsdk.emulator.trace import TraceBus, TraceEvent, format_ladder
 
 __all__ = [
     "FAULTS",

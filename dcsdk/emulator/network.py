@@ -19,24 +19,24 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from dcsdk.config import ClientConfig, from_mapping
-from dcsdk.emulator.authority import Authority
-from dcsdk.emulator.dcmf import Dcmf
-from dcsdk.emulator.dcsf import AppPolicy, Dcsf
-from dcsdk.emulator.fault_functions import FailingMrm, VanishingEngine
-from dcsdk.emulator.hss import Hss, Subscriber
-from dcsdk.emulator.ims_as import ImsAs
-from dcsdk.emulator.ims_as_http import ImsAsHttp
+from dcsdk.emulator.access.pcscf import Pcscf
+from dcsdk.emulator.app_server.ims_as import ImsAs
+from dcsdk.emulator.app_server.ims_as_http import ImsAsHttp
+from dcsdk.emulator.core.hss import Hss, Subscriber
+from dcsdk.emulator.core.scscf import Scscf
+from dcsdk.emulator.dc.dcmf import Dcmf
+from dcsdk.emulator.dc.dcsf import AppPolicy, Dcsf
+from dcsdk.emulator.dc.fault_functions import FailingMrm, VanishingEngine
+from dcsdk.emulator.dc.repository import AppRepository
+from dcsdk.emulator.lab.authority import Authority
+from dcsdk.emulator.lab.trace import TraceBus
+from dcsdk.emulator.lab.trace_sdp import SecurityLines
 from dcsdk.emulator.network_config import NetworkConfig, SubscriberConfig
-from dcsdk.emulator.pcscf import Pcscf
-from dcsdk.emulator.repository import AppRepository
-from dcsdk.emulator.scscf import Scscf
-from dcsdk.emulator.trace import TraceBus
-from dcsdk.emulator.trace_sdp import SecurityLines
 from dcsdk.errors import ConfigError, LocalProtocolError, TransportError
 from dcsdk.interfaces import Address, AssociationEngine
-from dcsdk.io.engine_config import EngineConfig
 from dcsdk.io.keylog import KeyLog, log_tls_secrets
-from dcsdk.io.sip_transport import TransportName
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.io.sip.transport import TransportName
 from dcsdk.io.tasks import finish_all
 from dcsdk.registry import Registry
 from dcsdk.security import SecurityScope

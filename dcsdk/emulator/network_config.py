@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from dcsdk.config import from_mapping, read_toml
-from dcsdk.emulator.faults import check_faults
-from dcsdk.emulator.trace import DEFAULT_CAPACITY
+from dcsdk.emulator.lab.faults import check_faults
+from dcsdk.emulator.lab.trace import DEFAULT_CAPACITY
 from dcsdk.errors import ConfigError
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.security import Secret
@@ -61,7 +61,7 @@ class NetworkConfig:
         min_expires_s: shorter registrations get 423.
         max_expires_s: longer ones are shortened.
         engine: name of the association engine plug-in that the DCMF uses.
-        faults: names of ``dcsdk.emulator.faults.FAULTS``.
+        faults: names of ``dcsdk.emulator.lab.faults.FAULTS``.
         trace_capacity: messages the trace keeps.
         keylog: NSS key log of the network's TLS and DTLS; who has it can read everything.
         profile: the choices the standards leave open.

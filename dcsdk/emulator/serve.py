@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from dcsdk.emulator.network import Network
 from dcsdk.emulator.network_config import NetworkConfig
 from dcsdk.errors import ConfigError, LocalProtocolError
-from dcsdk.io.sip_transport import TransportName
+from dcsdk.io.sip.transport import TransportName
 
 _TRANSPORTS: tuple[TransportName, ...] = ("tls", "tcp", "udp")
 

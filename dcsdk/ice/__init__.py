@@ -1,6 +1,6 @@
 """ICE: candidates, connectivity checks, consent, and their SDP, without I/O.
 
-``dcsdk.io.ice`` runs an agent on sockets.
+``dcsdk.io.net.ice`` runs an agent on sockets.
 """
 
 from __future__ import annotations

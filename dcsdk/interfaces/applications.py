@@ -24,7 +24,7 @@ class AppProtocol(ABC):
         """Run the protocol on an open channel.
 
         Args:
-            carrier: the :class:`dcsdk.channel.DataChannel`.
+            carrier: the :class:`dcsdk.datachannel.channel.DataChannel`.
             is_opener: our side asked for the channel.
 
         Returns:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from dcsdk.sctp.stats import SctpStats
 
 if TYPE_CHECKING:
-    from dcsdk.channel_carrier import ChannelState
+    from dcsdk.datachannel.carrier import ChannelState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

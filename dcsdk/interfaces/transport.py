@@ -209,7 +209,7 @@ class Association(ABC):
         """Make a channel; legal before the association is established.
 
         Returns:
-            A :class:`dcsdk.channel.DataChannel`.
+            A :class:`dcsdk.datachannel.channel.DataChannel`.
 
         Raises:
             LocalProtocolError: the stream id is taken, or parameters exclude each other.

@@ -13,12 +13,12 @@ from dcsdk.interfaces import (
     SecurityBackend,
     Signalling,
 )
-from dcsdk.plugins.app_http import HttpProtocol
-from dcsdk.plugins.app_lists import HtmlListProvider, JsonAListProvider
-from dcsdk.plugins.engine_aiortc import AiortcEngine
-from dcsdk.plugins.engine_native import NativeEngine
-from dcsdk.plugins.security_dtls_sctp import DtlsSctpBackend
-from dcsdk.plugins.signalling_sip import SipSignalling
+from dcsdk.plugins.apps.http import HttpProtocol
+from dcsdk.plugins.engines.aiortc import AiortcEngine
+from dcsdk.plugins.engines.native import NativeEngine
+from dcsdk.plugins.lists.app_lists import HtmlListProvider, JsonAListProvider
+from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
+from dcsdk.plugins.signalling.sip import SipSignalling
 
 
 @hookimpl

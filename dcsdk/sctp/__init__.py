@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dcsdk.sctp.association import SctpAssociation
-from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.congestion import CongestionController, Cubic, NewReno
-from dcsdk.sctp.sender import SendBufferFull
+from dcsdk.sctp.base.config import SctpConfig
+from dcsdk.sctp.base.congestion import CongestionController, Cubic, NewReno
+from dcsdk.sctp.sending.sender import SendBufferFull
 from dcsdk.sctp.stats import SctpStats
 
 __all__ = [

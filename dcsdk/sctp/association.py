@@ -22,11 +22,8 @@ from collections.abc import Iterable, Sequence
 from google_crc32c import extend
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sctp.chunks import FLAG_END, SACK, CauseChunk, ChunkType
-from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.control import ControlChunks
-from dcsdk.sctp.early import EarlyMessage, EarlyMessages
-from dcsdk.sctp.events import (
+from dcsdk.sctp.base.config import SctpConfig
+from dcsdk.sctp.base.events import (
     AssociationState,
     Established,
     Event,
@@ -35,20 +32,23 @@ from dcsdk.sctp.events import (
     ResetDone,
     Restarted,
 )
+from dcsdk.sctp.control.control_chunks import ControlChunks
+from dcsdk.sctp.control.handshake import Entropy
+from dcsdk.sctp.control.heartbeat import Heartbeat
+from dcsdk.sctp.control.lifecycle import RECEIVING_STATES, Agreement, Lifecycle
+from dcsdk.sctp.control.liveness import Liveness
+from dcsdk.sctp.control.reset import StreamResets
 from dcsdk.sctp.halves import make_halves
-from dcsdk.sctp.handshake import Entropy
-from dcsdk.sctp.heartbeat import Heartbeat
-from dcsdk.sctp.lifecycle import RECEIVING_STATES, Agreement, Lifecycle
-from dcsdk.sctp.liveness import Liveness
-from dcsdk.sctp.packet import CHECKSUM, COMMON_HEADER_SIZE, bundle
-from dcsdk.sctp.parameters import CauseCode, PeerViolation, Tlv
 from dcsdk.sctp.reading import READING_NOTHING, Reading, reading_for
-from dcsdk.sctp.receiver import Receiver
-from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.reset import StreamResets
-from dcsdk.sctp.scheduler import DEFAULT_PRIORITY
-from dcsdk.sctp.sender import Sender
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.sending.early import EarlyMessage, EarlyMessages
+from dcsdk.sctp.sending.recovery import RoundTrip
+from dcsdk.sctp.sending.scheduler import DEFAULT_PRIORITY
+from dcsdk.sctp.sending.sender import Sender
 from dcsdk.sctp.stats import SctpStats, snapshot
+from dcsdk.sctp.wire.chunks import FLAG_END, SACK, CauseChunk, ChunkType
+from dcsdk.sctp.wire.packet import CHECKSUM, COMMON_HEADER_SIZE, bundle
+from dcsdk.sctp.wire.parameters import CauseCode, PeerViolation, Tlv
 
 SACK_EVERY_PACKETS = 2
 """Packets with data after which a SACK is not delayed any more (RFC 9260 6.2)."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.events import Event, RawMessage
-from dcsdk.sctp.lifecycle import Agreement
-from dcsdk.sctp.packet import Seal
-from dcsdk.sctp.receiver import Receiver
-from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.reset import StreamResets
-from dcsdk.sctp.sender import Sender
+from dcsdk.sctp.base.config import SctpConfig
+from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.control.lifecycle import Agreement
+from dcsdk.sctp.control.reset import StreamResets
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.sending.recovery import RoundTrip
+from dcsdk.sctp.sending.sender import Sender
+from dcsdk.sctp.wire.packet import Seal
 
 
 def make_halves(

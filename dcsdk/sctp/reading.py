@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from dcsdk.sctp.chunks import ChunkType
-from dcsdk.sctp.config import SctpConfig
-from dcsdk.sctp.packet import NO_CHECKSUM, Seal
-from dcsdk.sctp.receiver import Receiver
+from dcsdk.sctp.base.config import SctpConfig
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.wire.chunks import ChunkType
+from dcsdk.sctp.wire.packet import NO_CHECKSUM, Seal
 
 TakeData = Callable[[bytes, int, int], int]
 """Takes the data chunks at a position of a packet and returns the position after them."""

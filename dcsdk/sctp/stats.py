@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from dcsdk.sctp.cookie import PeerAbilities
-from dcsdk.sctp.events import AssociationState
-from dcsdk.sctp.receiver import Receiver
-from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.sender import Sender
+from dcsdk.sctp.base.events import AssociationState
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.sending.recovery import RoundTrip
+from dcsdk.sctp.sending.sender import Sender
+from dcsdk.sctp.wire.cookie import PeerAbilities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

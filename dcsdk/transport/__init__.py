@@ -17,10 +17,10 @@ from dcsdk.interfaces import (
     PathStats,
 )
 from dcsdk.io.capture import Capture
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.io.ice import IcePath
 from dcsdk.io.keylog import KeyLog
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.net.ice import IcePath
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sctp import CongestionController, SctpConfig, SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate

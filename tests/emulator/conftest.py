@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from dcsdk.emulator.hss import Hss, Subscriber
-from dcsdk.emulator.ims_as import ImsAs
-from dcsdk.emulator.pcscf import Pcscf
-from dcsdk.emulator.scscf import Scscf
-from dcsdk.emulator.trace import TraceBus
+from dcsdk.emulator.access.pcscf import Pcscf
+from dcsdk.emulator.app_server.ims_as import ImsAs
+from dcsdk.emulator.core.hss import Hss, Subscriber
+from dcsdk.emulator.core.scscf import Scscf
+from dcsdk.emulator.lab.trace import TraceBus
 from dcsdk.interfaces import Address
 from dcsdk.security import Secret
 from dcsdk.sip.timers import SipTimers

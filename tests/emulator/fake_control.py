@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dcsdk.emulator.dc_control import (
+from dcsdk.emulator.sbi.dc_control import (
     DcControlError,
     DcMedia,
     Decision,

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self
 
 from dcsdk.interfaces import Address
-from dcsdk.io.sip_endpoint import ClientTransaction, IncomingRequest, SipEndpoint, contact_uri
-from dcsdk.io.sip_transport import Flow
+from dcsdk.io.sip.endpoint import ClientTransaction, IncomingRequest, SipEndpoint, contact_uri
+from dcsdk.io.sip.transport import Flow
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import Secret
 from dcsdk.sip.dialog import Dialog

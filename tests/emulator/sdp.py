@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dcsdk.emulator.dc_control import DcMedia
+from dcsdk.emulator.sbi.dc_control import DcMedia
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.fingerprint import Fingerprint

@@ -23,10 +23,10 @@ from dcsdk import (
     UnsupportedByPeer,
 )
 from dcsdk.emulator import Network, NetworkConfig, serve
-from dcsdk.emulator.trace_sdp import security_lines
+from dcsdk.emulator.lab.trace_sdp import security_lines
 from dcsdk.errors import ConfigError, LocalProtocolError
-from dcsdk.pytest_plugin import UeFactory
 from dcsdk.sdp.session import SessionDescription
+from dcsdk.testing import UeFactory
 
 BOB = "sip:bob@ims.example"
 

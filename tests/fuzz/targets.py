@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from dcsdk.errors import ParseError
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.dcep import DCEP_ACK, DcepOpen
-from dcsdk.sctp.packet import COMMON_HEADER_SIZE, Packet, Seal, iterate_chunks
+from dcsdk.sctp.wire.dcep import DCEP_ACK, DcepOpen
+from dcsdk.sctp.wire.packet import COMMON_HEADER_SIZE, Packet, Seal, iterate_chunks
 from dcsdk.tls.records import handshake_records, is_data_run, is_dtls, split_records
 from tests.sctp.network import make_entropy
 

@@ -21,7 +21,7 @@ from aiortc.rtcdtlstransport import (
 from aiortc.rtcsctptransport import RTCSctpCapabilities, RTCSctpTransport
 
 from dcsdk.interfaces import Address, DatagramReceiver, DtlsRole
-from dcsdk.io.udp import UdpPath
+from dcsdk.io.net.udp import UdpPath
 
 
 class _PathTransport(DatagramReceiver):

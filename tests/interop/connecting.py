@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dcsdk.channel import DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.interfaces import ChannelParameters, DtlsRole
 from dcsdk.sdp.attributes import Setup
 

@@ -14,10 +14,10 @@ from dcsdk.ice.config import IceConfig
 from dcsdk.ice.events import IceEvent, PairSelected
 from dcsdk.ice.sdp import IceDescription
 from dcsdk.interfaces import Address, Association, DatagramPath, DtlsRole, DtlsSctpParameters
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.io.ice import IcePath
-from dcsdk.io.udp import UdpPath
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.net.ice import IcePath
+from dcsdk.io.net.udp import UdpPath
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.association import decide_setup, dtls_role
 from dcsdk.sdp.attributes import Attribute, Setup
 from dcsdk.sdp.lines import Connection, Origin

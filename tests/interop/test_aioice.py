@@ -12,7 +12,7 @@ import pytest
 from dcsdk.errors import PeerUnreachable
 from dcsdk.ice import Candidate, ConsentLost, Credentials, IceConfig, IceDescription, IceEvent
 from dcsdk.interfaces import DatagramReceiver
-from dcsdk.io.ice import IcePath
+from dcsdk.io.net.ice import IcePath
 from dcsdk.sdp.attributes import Attribute
 
 pytestmark = pytest.mark.interop

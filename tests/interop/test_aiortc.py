@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dcsdk.channel import DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import FingerprintMismatch
 from dcsdk.interfaces import ChannelParameters, DtlsRole, DtlsSctpParameters
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.tls.certificate import Certificate
 

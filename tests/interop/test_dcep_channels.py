@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dcsdk.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import ChannelState, DataChannel
 from dcsdk.interfaces import ChannelParameters
 
 from .connecting import (

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from dcsdk.interfaces import Address
-from tests.io.sip_certificates import tls_contexts
+from tests.io.sip.certificates import tls_contexts
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from dcsdk.errors import ConfigError
 from dcsdk.io.keylog import KeyLog, log_tls_secrets
-from tests.io.sip_certificates import tls_contexts
+from tests.io.sip.certificates import tls_contexts
 
 
 def test_lines_are_appended_to_a_private_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from dcsdk.plugins.engine_aiortc import AiortcEngine
+from dcsdk.plugins.engines.aiortc import AiortcEngine
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from dcsdk import (
     hookimpl,
 )
 from dcsdk.emulator import Network
-from dcsdk.emulator.trace import TraceEvent
+from dcsdk.emulator.lab.trace import TraceEvent
 from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.session import SessionDescription
 

@@ -13,7 +13,7 @@ from dcsdk import (
     UnsupportedByPeer,
 )
 from dcsdk.emulator import Network
-from dcsdk.emulator.trace import TraceEvent
+from dcsdk.emulator.lab.trace import TraceEvent
 from dcsdk.ims.profile import DEFAULT_PROFILE
 from dcsdk.security import SecurityScope, SignallingSecurity
 from tests.scenarios.calls import Ue, a_call, headers_of, line_of, messages, network_with

@@ -9,7 +9,7 @@ import pytest
 from dcsdk import CallRejected, Client, DcsdkError, Event, Session, SessionEnded, TransportError
 from dcsdk.emulator import Network
 from dcsdk.interfaces import SignallingDialog
-from dcsdk.plugins.sip_calls import SipIncomingInvitation
+from dcsdk.plugins.signalling.sip_calls import SipIncomingInvitation
 from dcsdk.sdp.session import SessionDescription
 from tests.scenarios.calls import BOB, Ue, a_call, dial, messages, next_request
 

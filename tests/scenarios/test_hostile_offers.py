@@ -10,7 +10,7 @@ import pytest
 from dcsdk import CallRejected, DcsdkError, LocalProtocolError
 from dcsdk.errors import TransportError
 from dcsdk.interfaces import DatagramPath
-from dcsdk.plugins.sip_calls import SipIncomingInvitation
+from dcsdk.plugins.signalling.sip_calls import SipIncomingInvitation
 from tests.scenarios.calls import BOB, Ue
 
 

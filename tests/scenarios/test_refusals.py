@@ -32,7 +32,7 @@ from dcsdk import (
     hookimpl,
 )
 from dcsdk.emulator import Network
-from dcsdk.emulator.trace import TraceEvent
+from dcsdk.emulator.lab.trace import TraceEvent
 from dcsdk.interfaces import (
     Agreement,
     Attributes,
@@ -40,7 +40,7 @@ from dcsdk.interfaces import (
     SecurityBackend,
     SecurityContext,
 )
-from dcsdk.plugins.security_dtls_sctp import DtlsSctpBackend
+from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.session import SessionDescription
 from tests.emulator.raw_ue import RawUe

@@ -20,11 +20,11 @@ from dcsdk import (
     hookimpl,
 )
 from dcsdk.emulator import Network
-from dcsdk.emulator.fault_functions import VanishingEngine
+from dcsdk.emulator.dc.fault_functions import VanishingEngine
 from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
-from dcsdk.io.engine_config import EngineConfig
-from dcsdk.io.sip_transport import CLOSE_TIMEOUT_S
-from dcsdk.plugins.engine_native import NativeEngine
+from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.io.sip.transport import CLOSE_TIMEOUT_S
+from dcsdk.plugins.engines.native import NativeEngine
 from tests.scenarios.calls import BOB, Ue, a_call, a_channel, dial, network_with, talk
 from tests.scenarios.conftest import MakeUe
 

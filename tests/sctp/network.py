@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.chunks import Chunk, decode_chunk
-from dcsdk.sctp.events import Event, MessageReceived
-from dcsdk.sctp.packet import Seal, iterate_chunks
+from dcsdk.sctp.base.events import Event, MessageReceived
+from dcsdk.sctp.wire.chunks import Chunk, decode_chunk
+from dcsdk.sctp.wire.packet import Seal, iterate_chunks
 
 MAX_STEPS = 200_000
 """Rounds after which a run counts as stuck."""

@@ -6,8 +6,7 @@ import pytest
 
 from dcsdk.errors import ConfigError, LocalProtocolError, MessageTooLarge
 from dcsdk.sctp import SctpConfig, SendBufferFull
-from dcsdk.sctp.chunks import CauseChunk, ChunkType, Init, PlainChunk, Sack
-from dcsdk.sctp.events import (
+from dcsdk.sctp.base.events import (
     Aborted,
     AssociationState,
     MessageReceived,
@@ -15,8 +14,9 @@ from dcsdk.sctp.events import (
     PeerUnreachableEvent,
     ShutDown,
 )
-from dcsdk.sctp.packet import Seal, iterate_chunks
-from dcsdk.sctp.parameters import CauseCode, ParameterType, Tlv
+from dcsdk.sctp.wire.chunks import CauseChunk, ChunkType, Init, PlainChunk, Sack
+from dcsdk.sctp.wire.packet import Seal, iterate_chunks
+from dcsdk.sctp.wire.parameters import CauseCode, ParameterType, Tlv
 from tests.sctp.network import Link, Network, Peer, established
 
 

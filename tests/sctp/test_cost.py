@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsdk.sctp.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, ForwardTsn, IForwardTsn
-from dcsdk.sctp.events import Event, RawMessage
-from dcsdk.sctp.outstanding import Outstanding
-from dcsdk.sctp.parameters import PeerViolation
-from dcsdk.sctp.receiver import Receiver
-from dcsdk.sctp.recovery import RoundTrip
-from dcsdk.sctp.sender import MAX_RESENT_AT_ONCE
-from dcsdk.sctp.streams import MID_MASK, InboundStreams
+from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.receiving.streams import MID_MASK, InboundStreams
+from dcsdk.sctp.sending.outstanding import Outstanding
+from dcsdk.sctp.sending.recovery import RoundTrip
+from dcsdk.sctp.sending.sender import MAX_RESENT_AT_ONCE
+from dcsdk.sctp.wire.chunks import FLAG_BEGIN, FLAG_END, FLAG_UNORDERED, ForwardTsn, IForwardTsn
+from dcsdk.sctp.wire.parameters import PeerViolation
 from tests.sctp.network import established
 from tests.sctp.steps import steps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.sctp import SctpConfig
-from dcsdk.sctp.chunks import ChunkType, Sack
+from dcsdk.sctp.wire.chunks import ChunkType, Sack
 from tests.sctp.network import Link, Network, established
 
 SMALL = SctpConfig(receive_window=50_000, max_message_size=10_000)

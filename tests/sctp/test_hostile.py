@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.chunks import (
+from dcsdk.sctp.base.events import Aborted, AssociationState
+from dcsdk.sctp.base.tsn import MASK
+from dcsdk.sctp.control.control_chunks import MAX_REPORTED_CHUNK
+from dcsdk.sctp.wire.chunks import (
     CauseChunk,
     ChunkType,
     Data,
@@ -18,13 +21,10 @@ from dcsdk.sctp.chunks import (
     PlainChunk,
     Sack,
 )
-from dcsdk.sctp.control import MAX_REPORTED_CHUNK
-from dcsdk.sctp.events import Aborted, AssociationState
-from dcsdk.sctp.packet import Packet, Seal
-from dcsdk.sctp.parameters import CauseCode, Tlv
-from dcsdk.sctp.tsn import MASK
+from dcsdk.sctp.wire.packet import Packet, Seal
+from dcsdk.sctp.wire.parameters import CauseCode, Tlv
 from tests.sctp.network import Network, Peer, established, make_entropy
-from tests.sctp.test_codec import CHUNKS
+from tests.sctp.wire.test_codec import CHUNKS
 
 PLAIN = SctpConfig(is_interleaving_offered=False)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.sctp import SctpConfig
-from dcsdk.sctp.chunks import (
+from dcsdk.sctp.base.events import Aborted, MessageRefused, ResetDone, StreamsReset
+from dcsdk.sctp.base.tsn import MASK
+from dcsdk.sctp.receiving.receiver import MAX_TSN_AHEAD
+from dcsdk.sctp.wire.chunks import (
     CauseChunk,
     ChunkType,
     Data,
@@ -14,11 +17,8 @@ from dcsdk.sctp.chunks import (
     IForwardTsn,
     Sack,
 )
-from dcsdk.sctp.events import Aborted, MessageRefused, ResetDone, StreamsReset
-from dcsdk.sctp.packet import Packet
-from dcsdk.sctp.parameters import CauseCode
-from dcsdk.sctp.receiver import MAX_TSN_AHEAD
-from dcsdk.sctp.tsn import MASK
+from dcsdk.sctp.wire.packet import Packet
+from dcsdk.sctp.wire.parameters import CauseCode
 from tests.sctp.network import Network, Peer, established
 
 PLAIN = SctpConfig(is_interleaving_offered=False)

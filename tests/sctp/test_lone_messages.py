@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpConfig
-from dcsdk.sctp.outstanding import Outstanding
-from dcsdk.sctp.packetizer import Packetizer
-from dcsdk.sctp.scheduler import OutboundStream
+from dcsdk.sctp.sending.outstanding import Outstanding
+from dcsdk.sctp.sending.packetizer import Packetizer
+from dcsdk.sctp.sending.scheduler import OutboundStream
 from tests.sctp.network import Link, Network, Peer
 
 

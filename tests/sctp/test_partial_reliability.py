@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dcsdk.errors import LocalProtocolError
 from dcsdk.sctp import SctpConfig
-from dcsdk.sctp.chunks import ChunkType, ForwardTsn, IForwardTsn
-from dcsdk.sctp.events import MessageAbandoned
+from dcsdk.sctp.base.events import MessageAbandoned
+from dcsdk.sctp.wire.chunks import ChunkType, ForwardTsn, IForwardTsn
 from tests.sctp.network import Link, Network, Peer, established
 
 BOTH = pytest.mark.parametrize("interleaving", [True, False])

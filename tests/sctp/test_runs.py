@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.chunks import FLAG_IMMEDIATE
-from dcsdk.sctp.receiver import MAX_RUN, Receiver
+from dcsdk.sctp.receiving.receiver import MAX_RUN, Receiver
+from dcsdk.sctp.wire.chunks import FLAG_IMMEDIATE
 
 from .network import make_entropy
 

@@ -8,15 +8,15 @@ import pytest
 
 from dcsdk.errors import LocalProtocolError
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.chunks import CauseChunk, ChunkType, Init, PlainChunk
-from dcsdk.sctp.events import (
+from dcsdk.sctp.base.events import (
     AssociationState,
     Established,
     PeerUnreachableEvent,
     Restarted,
 )
-from dcsdk.sctp.packet import Packet
-from dcsdk.sctp.parameters import CauseCode, ParameterType, Tlv
+from dcsdk.sctp.wire.chunks import CauseChunk, ChunkType, Init, PlainChunk
+from dcsdk.sctp.wire.packet import Packet
+from dcsdk.sctp.wire.parameters import CauseCode, ParameterType, Tlv
 from tests.sctp.network import Link, Network, Peer, established, make_entropy
 
 

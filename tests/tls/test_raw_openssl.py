@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 
 from dcsdk.errors import ConfigError
-from dcsdk.io.engine_config import EngineConfig
+from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.tls import raw_openssl
 from dcsdk.tls.protection import PublicProtection, RecordProtection
 from dcsdk.tls.raw_openssl import RawProtection

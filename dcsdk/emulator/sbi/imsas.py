@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from dcsdk.emulator.dc_control import Initiator, SessionCase
 from dcsdk.emulator.sbi.common import (
     DcEndpoint,
     Endpoint,
@@ -20,6 +19,7 @@ from dcsdk.emulator.sbi.common import (
     streams_from_json,
     streams_to_json,
 )
+from dcsdk.emulator.sbi.dc_control import Initiator, SessionCase
 from dcsdk.emulator.sbi.json_object import JsonObject, without_none
 from dcsdk.emulator.sbi.mrm import MediaProxy, MediaResourceType
 from dcsdk.errors import ParseError

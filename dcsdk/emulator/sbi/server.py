@@ -19,9 +19,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from dcsdk.emulator.lab.trace import TraceBus
 from dcsdk.emulator.sbi.json_object import encode_json, parse_json
 from dcsdk.emulator.sbi.problem import PROBLEM_TYPE, SbiProblem
-from dcsdk.emulator.trace import TraceBus
 from dcsdk.errors import ConfigError, DcsdkError, ParseError
 from dcsdk.interfaces import Address
 

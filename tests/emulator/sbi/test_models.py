@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsdk.emulator.dc_control import Initiator, SessionCase
 from dcsdk.emulator.sbi.common import (
     DcEndpoint,
     Endpoint,
@@ -23,6 +22,7 @@ from dcsdk.emulator.sbi.common import (
     stream_from_json,
     stream_to_json,
 )
+from dcsdk.emulator.sbi.dc_control import Initiator, SessionCase
 from dcsdk.emulator.sbi.imsas import (
     EventType,
     MediaInfo,

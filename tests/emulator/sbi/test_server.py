@@ -10,11 +10,11 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
+from dcsdk.emulator.lab.trace import TraceBus
 from dcsdk.emulator.sbi import server as server_module
 from dcsdk.emulator.sbi.client import SbiClient
 from dcsdk.emulator.sbi.problem import SbiProblem
 from dcsdk.emulator.sbi.server import JsonResponse, SbiServer, read_json, route
-from dcsdk.emulator.trace import TraceBus
 from dcsdk.errors import (
     ConfigError,
     NegotiationError,

@@ -1,0 +1,1 @@
+"""The client: it registers, calls and answers."""

@@ -1,0 +1,494 @@
+"""A client: it registers, calls and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from dcsdk.client.call_media import DataChannels, bootstrap_dcmaps
+from dcsdk.config import ClientConfig, from_mapping
+from dcsdk.errors import (
+    CallRejected,
+    ConfigError,
+    DcsdkError,
+    LocalProtocolError,
+    NegotiationError,
+    OperationTimeout,
+    UnsupportedByNetwork,
+)
+from dcsdk.events import Event, RegistrationChanged, RegistrationLost
+from dcsdk.ims.feature_tags import contact_features
+from dcsdk.interfaces import (
+    IncomingInvitation,
+    RegistrationGrant,
+    RegistrationRequest,
+    Signalling,
+)
+from dcsdk.interfaces.capabilities import Capabilities
+from dcsdk.io.capture import Capture
+from dcsdk.io.deadline import Deadline
+from dcsdk.io.keylog import KeyLog
+from dcsdk.io.secure.engine_config import SCTP_DECIDED_BY, EngineConfig
+from dcsdk.io.tasks import finish_all
+from dcsdk.registry import Registry
+from dcsdk.sdp.dcmap import Dcmap
+from dcsdk.sdp.offer_answer import check_data_channel_order
+from dcsdk.session.line import LineRole, MediaLine
+from dcsdk.session.negotiation import Negotiation
+from dcsdk.session.services import SessionServices
+from dcsdk.session.session import Session
+from dcsdk.tls.certificate import Certificate
+
+logger = logging.getLogger(__name__)
+
+
+class Registration:
+    """A public identity that is registered.
+
+    Attributes:
+        capabilities: what UE and network both support, per media kind; follows refreshes.
+        grant: what the network granted last.
+    """
+
+    def __init__(
+        self, client: Client, grant: RegistrationGrant, capabilities: Capabilities
+    ) -> None:
+        self._client = client
+        self.grant = grant
+        self.capabilities = capabilities
+
+    @property
+    def expires_s(self) -> int:
+        """The lifetime the network granted, in seconds."""
+        return self.grant.expires_s
+
+    @property
+    def public_identities(self) -> tuple[str, ...]:
+        """The identities the network associates (``P-Associated-URI``)."""
+        return self.grant.associated_uris
+
+    async def deregister(self) -> None:
+        """Remove the binding. Idempotent and bounded."""
+        await self._client.deregister()
+
+
+class IncomingCall:
+    """A call that waits to be accepted or rejected."""
+
+    def __init__(self, client: Client, invitation: IncomingInvitation) -> None:
+        self._client = client
+        self._invitation = invitation
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID."""
+        return self._invitation.call_id
+
+    @property
+    def remote_uri(self) -> str:
+        """Whom the caller says it is."""
+        return self._invitation.remote_uri
+
+    @property
+    def asserted_identity(self) -> str | None:
+        """Who the network says the caller is (``P-Asserted-Identity``), or ``None``."""
+        return self._invitation.asserted_identity
+
+    async def ring(self) -> None:
+        """Tell the caller that the user is being alerted (180)."""
+        await self._invitation.ring()
+
+    async def reject(self, status: int = 486, reason: str | None = None) -> None:
+        """Refuse the call.
+
+        Args:
+            status: 400..699; 486 is "busy here".
+            reason: the phrase, by default that of the status.
+        """
+        await self._invitation.reject(status, reason)
+
+    async def wait_ended(self) -> str:
+        """Wait until the call is over; returns why, in words.
+
+        A call that was not answered is over when the caller gives up or when it is rejected.
+        """
+        return await self._invitation.wait_ended()
+
+    async def accept(self) -> Session:
+        """Answer the call and bring up the bootstrap channels the network offers.
+
+        Raises:
+            NegotiationError: nothing of the offer can be taken; the caller got 488.
+            SecurityError: it could not be taken safely; the caller got 488.
+            CallRejected: the caller hung up before.
+            TransportError, OperationTimeout: a line did not come up.
+        """
+        return await self._client.answer(self._invitation)
+
+
+class Client:
+    """One UE: registers one public identity, calls and is called.
+
+    Use it as ``async with Client(config) as client``.
+
+    Args:
+        config: see :class:`dcsdk.ClientConfig`.
+        registry: the plug-ins; by default all that are installed.
+        on_event: called with each :data:`dcsdk.events.Event`; what it raises is logged.
+
+    Raises:
+        ConfigError: a plug-in that the config names is not loaded, or ``transport`` cannot be.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        registry: Registry | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.config = config
+        self._registry = registry or Registry.load()
+        self._on_event = on_event
+        pick = self._registry.pick
+        plugins = self._registry
+        engine_class = pick("association engine", plugins.engines, config.engine)
+        signalling_class = pick("signalling", plugins.signallings, config.signalling)
+        provider_class = pick("list provider", plugins.list_providers, config.list_provider)
+        pick("application protocol", plugins.app_protocols, "http")
+        self._resources = ExitStack()
+        transport = _transport_settings(config)
+        keylog, capture = self._open_logs()
+        self._engine_config = replace(transport, keylog=keylog, capture=capture)
+        self._engine = engine_class(self._engine_config)
+        self._signalling: Signalling = signalling_class(config)
+        if capture is not None:
+            self._signalling.trace(capture.message)
+        self._provider = provider_class()
+        self._backends = [backend() for backend in plugins.security_backends.values()]
+        self._protocols = {name: cls() for name, cls in plugins.app_protocols.items()}
+        self._certificate = Certificate.generate()
+        self._registration: Registration | None = None
+        self._sessions: set[Session] = set()
+        self._is_closed = False
+
+    def _open_logs(self) -> tuple[KeyLog | None, Capture | None]:
+        """Open what the configuration names, or nothing.
+
+        Raises:
+            ConfigError: a file cannot be opened.
+        """
+        keylog, capture = self.config.keylog, self.config.capture
+        with ExitStack() as stack:
+            opened = (
+                None if keylog is None else stack.enter_context(closing(KeyLog(keylog))),
+                None if capture is None else stack.enter_context(closing(Capture(capture))),
+            )
+            self._resources.push(stack.pop_all())
+        return opened
+
+    # --- life ----------------------------------------------------------------------------------
+    async def start(self) -> None:
+        """Connect to the P-CSCF.
+
+        Raises:
+            TransportError: it cannot be reached, or its certificate is not trusted.
+        """
+        await self._signalling.start()
+
+    async def aclose(self) -> None:
+        """Hang up every call, deregister and close the connections. Idempotent.
+
+        All of it is bounded by ``close_timeout_s`` of the configuration, whatever the network
+        does: hanging up takes at most half of it, deregistering half of what is left then. No step
+        is left out because one before it failed.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        deadline = Deadline(self.config.close_timeout_s)
+        with self._resources:
+            try:
+                await self._closing(self._hang_up(deadline.left_s / 2))
+                # TS 24.229 5.1.1.6: after the calls
+                await self._closing(self._deregister(deadline.left_s / 2))
+            finally:
+                await self._signalling.aclose(deadline.left_s)
+
+    async def _closing(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except DcsdkError as exc:
+            logger.warning("closing client=%s: %s", self.config.public_identity, exc)
+        except Exception:
+            logger.exception("closing client=%s", self.config.public_identity)
+
+    async def _hang_up(self, timeout_s: float) -> None:
+        await finish_all(session.aclose(timeout_s) for session in list(self._sessions))
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _emit(self, event: Event) -> None:
+        """Tell the program; what its callback raises is logged and ends nothing here."""
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            logger.exception("on_event failed event=%s", type(event).__name__)
+
+    # --- registration --------------------------------------------------------------------------
+    @property
+    def registration(self) -> Registration | None:
+        """The registration in force, or ``None``."""
+        return self._registration
+
+    async def register(self) -> Registration:
+        """Register and keep the registration refreshed until ``deregister`` or ``aclose``.
+
+        Raises:
+            RegistrationFailed: refused, with ``.status``.
+            TransportError, OperationTimeout: the network does not answer.
+        """
+        config = self.config
+        indications = (
+            [
+                entry
+                for backend in self._backends
+                for entry in backend.registration_indications(config.profile)
+            ]
+            if config.e2dce_tokens
+            else []
+        )
+        request = RegistrationRequest(
+            security_client=tuple(indications),
+            contact_features=contact_features(data_channel=config.dc_allowed),
+            expires_s=config.register_expires_s,
+        )
+
+        def capabilities_of(grant: RegistrationGrant) -> Capabilities:
+            return Capabilities.from_registration(
+                request.security_client,
+                grant.security_server,
+                grant.feature_caps,
+                request.contact_features,
+                config.profile,
+            )
+
+        def refreshed(grant: RegistrationGrant) -> None:
+            if self._registration is not None:
+                self._registration.grant = grant
+                self._registration.capabilities = capabilities_of(grant)
+                self._emit(
+                    RegistrationChanged(
+                        capabilities=self._registration.capabilities, expires_s=grant.expires_s
+                    )
+                )
+
+        def lost(error: Exception) -> None:
+            self._registration = None
+            self._emit(RegistrationLost(error=error))
+
+        grant = await self._signalling.register(request, on_refreshed=refreshed, on_lost=lost)
+        self._registration = Registration(self, grant, capabilities_of(grant))
+        self._emit(
+            RegistrationChanged(
+                capabilities=self._registration.capabilities, expires_s=grant.expires_s
+            )
+        )
+        return self._registration
+
+    async def deregister(self) -> None:
+        """Remove the binding. Idempotent, and bounded by ``close_timeout_s``."""
+        await self._deregister(self.config.close_timeout_s)
+
+    async def _deregister(self, timeout_s: float) -> None:
+        if self._registration is not None:
+            self._registration = None
+            await self._signalling.deregister(timeout_s)
+
+    def _capabilities(self) -> Capabilities:
+        if self._registration is None:
+            raise LocalProtocolError("the client is not registered", source="TS 24.229 5.1.2A.1")
+        return self._registration.capabilities
+
+    # --- calls ---------------------------------------------------------------------------------
+    async def call(self, target: str, media: Sequence[DataChannels] = (DataChannels(),)) -> Session:
+        """Place a call and wait until it is answered and its media is up.
+
+        Args:
+            target: for example ``"sip:bob@ims.example"``.
+            media: what to offer.
+
+        Raises:
+            UnsupportedByNetwork: the network did not announce data channels (TS 23.228 AC).
+            ConfigError: what is asked for cannot be offered.
+            DowngradeRefused: signalling is unprotected and the config does not allow that.
+            ParseError, LocalProtocolError: the target is no URI, or asks for more than a call.
+            CallRejected: refused, with ``.status``.
+            RemoteProtocolError, SecurityError: the answer was wrong; the call is ended and
+                nothing was sent on media.
+            TransportError, OperationTimeout: nobody answered, or a line did not come up.
+        """
+        capabilities = self._capabilities()
+        intents = [intent for item in media for intent in item.intents(capabilities)]
+        services = self._services()
+        if intents:
+            self._check_data_channels_allowed(capabilities)
+            services.check_signalling()
+        session = self._new_session(services)
+        try:
+            await self._place(session, services, target, intents)
+        except BaseException:
+            await session.aclose()
+            raise
+        return session
+
+    async def _place(
+        self, session: Session, services: SessionServices, target: str, intents: Sequence[Any]
+    ) -> None:
+        changes: dict[MediaLine, Sequence[Dcmap]] = {}
+        dcmaps = bootstrap_dcmaps(self.config.profile)
+        negotiation = session.negotiation
+        for intent in intents:
+            line = await services.create_line(LineRole.BOOTSTRAP, intent)
+            negotiation.lines.append(line)
+            changes[line] = dcmaps
+        offer = await negotiation.offer(changes)
+        check_data_channel_order(offer.media, allow_standalone_dc=self.config.allow_standalone_dc)
+        invitation = self._signalling.invite(target, offer, contact_features=self._call_features())
+        try:
+            async with asyncio.timeout(self.config.call_timeout_s):
+                dialog, answer = await invitation.answered()
+        except TimeoutError as exc:
+            if isinstance(exc, DcsdkError):
+                raise
+            raise OperationTimeout(
+                f"{target} did not answer within {self.config.call_timeout_s:g} s"
+            ) from exc
+        session.adopt(dialog)
+        await session.begin(await negotiation.take_answer(answer, changes))
+
+    def incoming(self) -> AsyncIterator[IncomingCall]:
+        """Yield the calls that come in, until the client closes."""
+        return self._incoming()
+
+    async def _incoming(self) -> AsyncIterator[IncomingCall]:
+        async for invitation in self._signalling.invitations():
+            yield IncomingCall(self, invitation)
+
+    async def answer(self, invitation: IncomingInvitation) -> Session:
+        """Answer an invitation; see :meth:`IncomingCall.accept`."""
+        services = self._services()
+        session = self._new_session(services)
+        try:
+            if invitation.offer is None:
+                raise NegotiationError("the INVITE has no offer", source="RFC 3264 4")
+            services.check_signalling()
+            answer, fresh = await session.answer_first(invitation.offer)
+            session.adopt(await invitation.accept(answer))
+            await session.begin(fresh)
+        except BaseException as exc:
+            if isinstance(exc, DcsdkError) and not session.call_id:
+                await self._reject(invitation, exc)
+            await session.aclose()
+            raise
+        return session
+
+    @staticmethod
+    async def _reject(invitation: IncomingInvitation, error: DcsdkError) -> None:
+        if isinstance(error, CallRejected):
+            return
+        try:
+            await invitation.reject(488)
+        except DcsdkError as exc:
+            logger.warning("call=%s 488 not sent: %s", invitation.call_id, exc)
+
+    def _check_data_channels_allowed(self, capabilities: Capabilities) -> None:
+        if not self.config.dc_allowed:
+            raise ConfigError("dc_allowed is off", source="TS 24.275 IMS_DC_configuration")
+        if not capabilities.data_channel.is_network:
+            raise UnsupportedByNetwork(
+                "the network did not announce g.3gpp.datachannel at registration",
+                source="TS 23.228 AC",
+            )
+
+    def _call_features(self) -> dict[str, str | None]:
+        """No app-subtype tag towards a network without data channels (TS 23.228 AC)."""
+        return contact_features(data_channel=self._services_allow_dc())
+
+    def _services_allow_dc(self) -> bool:
+        return self.config.dc_allowed and self._capabilities().data_channel.is_network
+
+    def _services(self) -> SessionServices:
+        per_session = self.config.certificates == "per_session"
+        return SessionServices(
+            config=self.config,
+            registry=self._registry,
+            engine=self._engine,
+            engine_config=self._engine_config,
+            backends=self._backends,
+            protocols=self._protocols,
+            provider=self._provider,
+            certificate=Certificate.generate() if per_session else self._certificate,
+            signalling=self._signalling.security,
+            local_host=self._signalling.local_host,
+            capabilities=self._capabilities,
+            on_event=self._emit,
+            on_finished=self._sessions.discard,
+        )
+
+    def _new_session(self, services: SessionServices) -> Session:
+        negotiation = Negotiation(
+            host=services.local_host,
+            session_id=secrets.randbits(62),
+            policy=self.config.profile.line_policy(
+                accept_missing_tls_id=self.config.accept_missing_tls_id
+            ),
+        )
+        session = Session(services, negotiation)
+        self._sessions.add(session)
+        return session
+
+
+def _transport_settings(config: ClientConfig) -> EngineConfig:
+    """Return what the association engine is told, all but the logs.
+
+    Raises:
+        ConfigError: a setting that does not exist, cannot be, or stands elsewhere.
+    """
+    for name in ("keylog", "capture", "is_dcep_accepted"):
+        if name in config.transport:
+            raise ConfigError(f"transport.{name} cannot be set: the client decides it")
+    sctp = config.transport.get("sctp")
+    for name in sctp if isinstance(sctp, Mapping) else ():
+        if (decider := SCTP_DECIDED_BY.get(name)) is not None:
+            where = decider if decider.startswith("a=") else f"transport.{decider}"
+            raise ConfigError(f"transport.sctp.{name} is not used: {where} decides it")
+    settings = {
+        "handshake_timeout_s": config.media_timeout_s,
+        "max_channels": config.profile.max_channels,
+        "is_dcep_accepted": False,  # calls agree on channels in SDP (TS 33.328 N.3.2 NOTE 3)
+        **config.transport,
+    }
+    return from_mapping(EngineConfig, settings, where="transport.")

@@ -1,0 +1,1 @@
+"""Data channels as a program uses them, and their bootstrap form."""

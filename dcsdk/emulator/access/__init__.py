@@ -1,0 +1,1 @@
+"""The access side of the emulated network: the P-CSCF."""

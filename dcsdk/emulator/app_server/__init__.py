@@ -1,0 +1,1 @@
+"""The IMS AS: the application server that handles data channels."""

@@ -1,0 +1,1 @@
+"""The core of the emulated network: S-CSCF, registrar and HSS."""

@@ -1,0 +1,1 @@
+"""Paths for datagrams: UDP sockets, alone or shared, and ICE."""

@@ -1,0 +1,1 @@
+"""DTLS on paths, and the SCTP associations inside."""

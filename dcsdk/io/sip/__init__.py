@@ -1,0 +1,1 @@
+"""SIP on sockets: flows, transactions, dialogs, the user agent."""

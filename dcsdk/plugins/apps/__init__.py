@@ -1,0 +1,1 @@
+"""Application protocols on data channels."""

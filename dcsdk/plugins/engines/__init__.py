@@ -1,0 +1,1 @@
+"""Association engines: SCTP over DTLS."""

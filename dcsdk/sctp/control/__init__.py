@@ -1,0 +1,1 @@
+"""Set-up, end, liveness and stream resets of an association."""

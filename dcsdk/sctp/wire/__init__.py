@@ -1,0 +1,1 @@
+"""The formats of SCTP and DCEP: packets, chunks, parameters, the cookie."""
