@@ -8,7 +8,7 @@ from dcsdk.client.call_media import DataChannels
 from dcsdk.client.client import Client, IncomingCall, Registration
 from dcsdk.config import ClientConfig
 from dcsdk.datachannel.bootstrap import Bootstrap
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.datachannel.request import ChannelRequest
 from dcsdk.errors import (
     CallRejected,
@@ -45,6 +45,7 @@ from dcsdk.ims.mini_app import MiniApp
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.interfaces import AppEntry, AssociationStats, ChannelStats, PathStats
 from dcsdk.interfaces.capabilities import Capabilities
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.registry import Registry
 from dcsdk.sctp import SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint

@@ -455,7 +455,6 @@ class Client:
             local_host=self._signalling.local_host,
             capabilities=self._capabilities,
             on_event=self._emit,
-            on_finished=self._sessions.discard,
         )
 
     def _new_session(self, services: SessionServices) -> Session:
@@ -466,7 +465,7 @@ class Client:
                 accept_missing_tls_id=self.config.accept_missing_tls_id
             ),
         )
-        session = Session(services, negotiation)
+        session = Session(services, negotiation, on_finished=self._sessions.discard)
         self._sessions.add(session)
         return session
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dcsdk.datachannel.line import ChannelLine
 from dcsdk.errors import NegotiationError, ParseError, UnsupportedByPeer
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.interfaces import AppEntry, AppProtocol, ListProvider
 from dcsdk.io.tasks import finish_all
 from dcsdk.security import SecurityReport
-from dcsdk.session.line import MediaLine
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,7 +25,7 @@ class Bootstrap:
     """
 
     def __init__(
-        self, line: MediaLine | None, *, http: AppProtocol, provider: ListProvider
+        self, line: ChannelLine | None, *, http: AppProtocol, provider: ListProvider
     ) -> None:
         self._line = line
         self._http = http
@@ -51,7 +51,7 @@ class Bootstrap:
         """
         return self._require_line().report
 
-    def _require_line(self) -> MediaLine:
+    def _require_line(self) -> ChannelLine:
         if self._line is None or not self.is_available:
             raise UnsupportedByPeer(
                 "the session has no bootstrap channel: not asked for, or the network refused it",

@@ -7,20 +7,11 @@ association's receive window meanwhile, and is never thrown away.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
-from dcsdk.datachannel.carrier import (
-    PPID_BINARY,
-    PPID_BINARY_EMPTY,
-    PPID_DCEP,
-    PPID_STRING,
-    PPID_STRING_EMPTY,
-)
-from dcsdk.datachannel.carrier import ChannelCarrier as ChannelCarrier
-from dcsdk.datachannel.carrier import ChannelState as ChannelState
-from dcsdk.datachannel.carrier import Submit as Submit
-from dcsdk.datachannel.carrier import again as again
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -31,8 +22,14 @@ from dcsdk.errors import (
     TransportError,
 )
 from dcsdk.interfaces import ChannelParameters, ChannelStats
+from dcsdk.interfaces.channel import ChannelHost, ChannelState, Submit
 from dcsdk.io.secure.engine_config import SEND_GRANT_BYTES
 from dcsdk.security import SecurityReport
+
+PPID_DCEP = 50
+PPID_STRING, PPID_BINARY = 51, 53
+PPID_STRING_EMPTY, PPID_BINARY_EMPTY = 56, 57
+"""Payload protocol identifiers (RFC 8831 8). 52 and 54 are deprecated and never taken."""
 
 CONSUMED_STEP_BYTES = 128 << 10
 """A reader that never empties the inbox reports what it read in steps of this size."""
@@ -72,7 +69,7 @@ class DataChannel:
 
     def __init__(
         self,
-        carrier: ChannelCarrier,
+        host: ChannelHost[DataChannel],
         parameters: ChannelParameters,
         *,
         stream_id: int,
@@ -87,7 +84,7 @@ class DataChannel:
         self.priority = parameters.priority
         self.max_message_size = 0
         # From 30 attributes on, every channel would have a dict of 1.5 kB instead of shared keys.
-        self._carrier = carrier
+        self._host = host
         self._submit: Submit = _not_open
         self._max_size = max_queued_bytes
         self._max_queued = max_queued_bytes
@@ -115,14 +112,14 @@ class DataChannel:
     @property
     def security(self) -> SecurityReport:
         """What protects the channel, and what that claim rests on."""
-        return self._carrier.report
+        return self._host.report
 
     @property
     def queued_bytes(self) -> int:
         """Bytes accepted by ``send`` that have not left yet."""
         if self._state is ChannelState.CLOSED:
             return 0
-        return self._carrier.queued_bytes(self.stream_id)
+        return self._host.queued_bytes(self.stream_id)
 
     def stats(self) -> ChannelStats:
         """What the channel did so far."""
@@ -215,7 +212,7 @@ class DataChannel:
             TransportError: the association failed before everything sent was confirmed.
         """
         if self.closing():
-            self._carrier.reset(self, is_flushed=True)
+            self._host.reset(self, is_flushed=True)
         if self._state is not ChannelState.CLOSED:
             closer = asyncio.get_running_loop().create_future()
             self._closers.append(closer)
@@ -236,7 +233,7 @@ class DataChannel:
     def abort(self) -> None:
         """Close at once: what is queued is given up, what was not read is thrown away."""
         if self._state is not ChannelState.CLOSED:
-            self._carrier.reset(self, is_flushed=False)
+            self._host.reset(self, is_flushed=False)
             self.end(ChannelClosed("the channel was aborted"))
         self._forget_inbox()
 
@@ -309,14 +306,14 @@ class DataChannel:
             if self.on_dcep is None:
                 self._refuse("a DCEP message on a channel agreed in SDP", len(data))
             else:
-                self._carrier.consumed(self.stream_id, len(data), 1)
+                self._host.consumed(self.stream_id, len(data), 1)
                 self.on_dcep(data)
             return
         else:
             self._refuse(f"payload protocol identifier {ppid}", len(data))
             return
         if self._state is ChannelState.CLOSED:
-            self._carrier.consumed(self.stream_id, len(data), 1)
+            self._host.consumed(self.stream_id, len(data), 1)
             return
         self.messages_received += 1
         size = len(data)
@@ -343,7 +340,7 @@ class DataChannel:
             waiters.pop(0)
         if waiters:
             self._credit = 0
-            self._carrier.wake_when_low(self)
+            self._host.wake_when_low(self)
         else:
             self._credit = 0 if self._reserved else max(0, min(room, SEND_GRANT_BYTES))
         return self._reserved - before
@@ -352,7 +349,7 @@ class DataChannel:
         """The peer closed its direction: close ours too (RFC 8831 6.7)."""
         self._is_remote_done = self._is_over = True
         if self.closing():
-            self._carrier.reset(self, is_flushed=True)
+            self._host.reset(self, is_flushed=True)
         elif self._is_local_done:
             self.end(None)
         _wake_all(self._readers)
@@ -366,7 +363,7 @@ class DataChannel:
     def refused(self, error: DcsdkError) -> None:
         """Close this channel because of an error; the association lives on."""
         if self._state is not ChannelState.CLOSED:
-            self._carrier.reset(self, is_flushed=False)
+            self._host.reset(self, is_flushed=False)
             self.end(error)
 
     def end(self, error: DcsdkError | None) -> None:
@@ -392,13 +389,13 @@ class DataChannel:
 
     def _is_unconfirmed(self) -> bool:
         """Something that was sent may not arrive."""
-        return self.messages_sent > 0 and not self._carrier.is_confirmed()
+        return self.messages_sent > 0 and not self._host.is_confirmed()
 
     def _room(self) -> int:
         """Bytes that may be queued now; a message larger than the limit goes when all is sent."""
-        queued = self._carrier.queued_bytes(self.stream_id) + self._reserved
+        queued = self._host.queued_bytes(self.stream_id) + self._reserved
         room = self._max_queued - queued if queued else self._max_size
-        return min(room, self._carrier.free_bytes() - self._reserved)
+        return min(room, self._host.free_bytes() - self._reserved)
 
     def _check_size(self, size: int) -> None:
         if size > self._max_size:
@@ -418,7 +415,7 @@ class DataChannel:
         self._waiters.append(waiter)
         self._credit = 0
         if self._state is ChannelState.OPEN:
-            self._carrier.wake_when_low(self)
+            self._host.wake_when_low(self)
         try:
             async with asyncio.timeout(timeout_s):
                 await future
@@ -466,7 +463,7 @@ class DataChannel:
         self._read_bytes += size
         self._read_count += 1
         if not inbox or self._read_bytes >= CONSUMED_STEP_BYTES:
-            self._carrier.consumed(self.stream_id, self._read_bytes, self._read_count)
+            self._host.consumed(self.stream_id, self._read_bytes, self._read_count)
             self._read_bytes = self._read_count = 0
         return message
 
@@ -476,7 +473,7 @@ class DataChannel:
         self._reserved = 0
 
     def _refuse(self, what: str, size: int) -> None:
-        self._carrier.consumed(self.stream_id, size, 1)
+        self._host.consumed(self.stream_id, size, 1)
         reason = f"stream {self.stream_id}: the peer sent {what}"
         self.refused(RemoteProtocolError(reason, source="RFC 8831 8"))
 
@@ -486,7 +483,7 @@ class DataChannel:
         self._inbox.clear()
         self._read_bytes = self._read_count = 0
         if count:
-            self._carrier.consumed(self.stream_id, size, count)
+            self._host.consumed(self.stream_id, size, count)
 
 
 def _wake_all(waiting: list[asyncio.Future[None]]) -> None:
@@ -498,3 +495,24 @@ def _wake_all(waiting: list[asyncio.Future[None]]) -> None:
 
 def _not_open(ppid: int, data: bytes) -> None:
     raise ChannelClosed("the channel is not open")
+
+
+class Closable(Protocol):
+    """A channel, or what stands for one."""
+
+    async def aclose(self, timeout_s: float) -> None:
+        """Send what is queued, then close."""
+
+
+async def close_quietly(channel: Closable, timeout_s: float = 2.0) -> None:
+    """Close a channel on behalf of a part that has other ways to notice what was lost on it."""
+    with contextlib.suppress(TransportError, OperationTimeout):
+        await channel.aclose(timeout_s)
+
+
+def again(error: DcsdkError) -> DcsdkError:
+    """Copy an error, so that each waiter raises its own with its own traceback."""
+    copy = type(error)(str(error))
+    copy.source = error.source
+    copy.__cause__ = error
+    return copy

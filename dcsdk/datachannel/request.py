@@ -10,8 +10,8 @@ from dcsdk.errors import CallRejected, ChannelClosed
 from dcsdk.sdp.dcmap import Dcmap
 
 if TYPE_CHECKING:
+    from dcsdk.datachannel.line import ChannelLine
     from dcsdk.interfaces import Reoffer
-    from dcsdk.session.line import MediaLine
 
 
 class ChannelRequest:
@@ -38,7 +38,7 @@ class ChannelRequest:
         self.dcmap = dcmap
         self.app_id = app_id
         self.line_index = line_index
-        self.line: MediaLine | None = None
+        self.line: ChannelLine | None = None
         self.decision: asyncio.Future[bool] = loop.create_future()
         self._outcome: asyncio.Future[Exception | None] = loop.create_future()
         self._start = start

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.sctp.stats import SctpStats
-
-if TYPE_CHECKING:
-    from dcsdk.datachannel.carrier import ChannelState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

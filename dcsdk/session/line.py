@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from dcsdk.datachannel.carrier import close_quietly
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel, close_quietly
 from dcsdk.errors import LocalProtocolError, UnsupportedByPeer
 from dcsdk.interfaces import (
     Address,
@@ -24,6 +23,7 @@ from dcsdk.interfaces import (
     SecurityBackend,
     SecurityContext,
 )
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.sdp.association import DtlsRole, decide_setup, dtls_role
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.data_channel import DataChannelLine, check_answer

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from dcsdk.io.secure.engine_config import EngineConfig
     from dcsdk.registry import Registry
     from dcsdk.sdp.ims_attributes import ReqApp
-    from dcsdk.session.session import Session
     from dcsdk.tls.certificate import Certificate
 
 
@@ -47,7 +46,6 @@ class SessionServices:
         local_host: where media paths are bound.
         capabilities: those of the current registration.
         on_event: hands an event to the program.
-        on_finished: tells the client that a session ended.
     """
 
     config: ClientConfig
@@ -62,7 +60,6 @@ class SessionServices:
     local_host: str
     capabilities: Callable[[], Capabilities]
     on_event: Callable[[Event], None]
-    on_finished: Callable[[Session], None]
 
     @property
     def http(self) -> AppProtocol:

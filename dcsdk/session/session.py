@@ -50,13 +50,25 @@ class Session:
 
     Made by :meth:`dcsdk.Client.call` and :meth:`dcsdk.IncomingCall.accept`.
 
+    Args:
+        services: the client's parts that the session uses.
+        negotiation: its m-lines.
+        on_finished: called when the session has ended.
+
     Attributes:
         bootstrap: the application list and mini-apps of the own network.
         negotiation: the m-lines; the client fills them for the first offer.
     """
 
-    def __init__(self, services: SessionServices, negotiation: Negotiation) -> None:
+    def __init__(
+        self,
+        services: SessionServices,
+        negotiation: Negotiation,
+        *,
+        on_finished: Callable[[Session], None],
+    ) -> None:
         self._services = services
+        self._on_finished = on_finished
         self._config = services.config
         self.negotiation = negotiation
         self._dialog: SignallingDialog | None = None
@@ -207,7 +219,7 @@ class Session:
             if self._dialog is not None:
                 self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
         await self._close(self.negotiation.media_lines, timeout_s)
-        self._services.on_finished(self)
+        self._on_finished(self)
 
     async def __aenter__(self) -> Self:
         return self

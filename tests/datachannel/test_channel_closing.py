@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
-from dcsdk.datachannel.carrier import PPID_BINARY, PPID_DCEP, PPID_STRING, close_quietly
 from dcsdk.datachannel.channel import (
+    PPID_BINARY,
+    PPID_DCEP,
+    PPID_STRING,
     ChannelState,
     DataChannel,
+    close_quietly,
 )
 from dcsdk.errors import (
     ChannelClosed,
@@ -16,17 +19,17 @@ from dcsdk.errors import (
     PeerUnreachable,
     RemoteProtocolError,
 )
-from tests.datachannel.channel_carrier import Carrier, make, run_to_wait, turn
+from tests.datachannel.channel_host import Host, make, run_to_wait, turn
 
 
 @pytest.fixture
-def carrier() -> Carrier:
-    return Carrier()
+def host() -> Host:
+    return Host()
 
 
 @pytest.fixture
-async def channel(carrier: Carrier) -> DataChannel:
-    return make(carrier)
+async def channel(host: Host) -> DataChannel:
+    return make(host)
 
 
 # --- rules the peer breaks ------------------------------------------------------------------------
@@ -45,13 +48,13 @@ async def channel(carrier: Carrier) -> DataChannel:
     ids=["bad UTF-8", "DCEP", "52", "54", "55", "0", "max"],
 )
 async def test_a_broken_rule_closes_the_channel_only(
-    channel: DataChannel, carrier: Carrier, ppid: int, data: bytes
+    channel: DataChannel, host: Host, ppid: int, data: bytes
 ) -> None:
     channel.deliver(PPID_BINARY, b"before")
     channel.deliver(ppid, data)
     assert channel.state is ChannelState.CLOSED
-    assert carrier.resets == [False]
-    assert carrier.read == [(len(data), 1)]
+    assert host.resets == [False]
+    assert host.read == [(len(data), 1)]
     assert await channel.receive() == b"before"
     with pytest.raises(RemoteProtocolError):
         await channel.receive()
@@ -61,19 +64,19 @@ async def test_a_broken_rule_closes_the_channel_only(
         await channel.send(b"x")
     channel.deliver(PPID_BINARY, b"more")
     channel.deliver(ppid, data)
-    assert carrier.resets == [False]
-    assert sum(size for size, _ in carrier.read) == len(b"before") + 2 * len(data) + len(b"more")
+    assert host.resets == [False]
+    assert sum(size for size, _ in host.read) == len(b"before") + 2 * len(data) + len(b"more")
 
 
 # --- the end --------------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 8831 6.7")
 async def test_closing_flushes_resets_and_waits_for_the_peer(
-    channel: DataChannel, carrier: Carrier
+    channel: DataChannel, host: Host
 ) -> None:
     await channel.send(b"last")
     task = await run_to_wait(channel.aclose())
     assert channel.state is ChannelState.CLOSING
-    assert carrier.resets == [True]
+    assert host.resets == [True]
     with pytest.raises(ChannelClosed):
         await channel.send(b"late")
     channel.local_reset_done()
@@ -84,19 +87,17 @@ async def test_closing_flushes_resets_and_waits_for_the_peer(
     assert channel.state is ChannelState.CLOSED
     await channel.aclose()
     channel.abort()
-    assert carrier.resets == [True]
+    assert host.resets == [True]
 
 
 @pytest.mark.clause("RFC 8831 6.7")
-async def test_the_peers_reset_is_answered_with_ours(
-    channel: DataChannel, carrier: Carrier
-) -> None:
+async def test_the_peers_reset_is_answered_with_ours(channel: DataChannel, host: Host) -> None:
     sender = None
     await channel.send(bytes(600))
     sender = await run_to_wait(channel.send(bytes(600)))
     reader = await run_to_wait(channel.receive())
     channel.remote_reset()
-    assert carrier.resets == [True]
+    assert host.resets == [True]
     for task in (sender, reader):
         with pytest.raises(ChannelClosed):
             await task
@@ -107,26 +108,26 @@ async def test_the_peers_reset_is_answered_with_ours(
     await channel.aclose()
 
 
-async def test_closing_is_bounded(channel: DataChannel, carrier: Carrier) -> None:
+async def test_closing_is_bounded(channel: DataChannel, host: Host) -> None:
     await channel.aclose(timeout_s=0.001)
     assert channel.state is ChannelState.CLOSED
-    assert carrier.resets == [True, False]
+    assert host.resets == [True, False]
 
 
 async def test_closing_gives_unread_messages_back_to_the_window(
-    channel: DataChannel, carrier: Carrier
+    channel: DataChannel, host: Host
 ) -> None:
     channel.deliver(PPID_BINARY, bytes(10))
     channel.deliver(PPID_BINARY, bytes(20))
     channel.abort()
-    assert carrier.read == [(30, 2)]
+    assert host.read == [(30, 2)]
     with pytest.raises(ChannelClosed, match="aborted"):
         await channel.receive()
     assert [message async for message in channel] == []
 
 
-async def test_a_channel_that_never_worked_is_closed_too(carrier: Carrier) -> None:
-    channel = make(carrier, is_open=False)
+async def test_a_channel_that_never_worked_is_closed_too(host: Host) -> None:
+    channel = make(host, is_open=False)
     task = await run_to_wait(channel.send(b"x"))
     channel.closing()
     with pytest.raises(ChannelClosed):
@@ -137,7 +138,7 @@ async def test_a_channel_that_never_worked_is_closed_too(carrier: Carrier) -> No
 
 
 async def test_a_lost_association_wakes_everybody_with_its_error(
-    channel: DataChannel, carrier: Carrier
+    channel: DataChannel, host: Host
 ) -> None:
     await channel.send(bytes(600))
     error: DcsdkError = PeerUnreachable("gone", source="RFC 9260 8.1")
@@ -187,13 +188,13 @@ async def test_closing_tells_once_that_the_association_failed_with_messages_unco
 
 
 async def test_closing_tells_that_not_all_was_confirmed_in_time(
-    channel: DataChannel, carrier: Carrier
+    channel: DataChannel, host: Host
 ) -> None:
     await channel.send(b"x")
     with pytest.raises(OperationTimeout, match=r"stream 7: not all was confirmed in 0\.001 s"):
         await channel.aclose(timeout_s=0.001)
     assert channel.state is ChannelState.CLOSED
-    assert carrier.resets == [True, False]
+    assert host.resets == [True, False]
     await channel.aclose()
 
 
@@ -207,10 +208,10 @@ async def test_closing_is_quiet_after_another_end(
 
 
 async def test_closing_is_quiet_when_everything_was_confirmed(
-    channel: DataChannel, carrier: Carrier
+    channel: DataChannel, host: Host
 ) -> None:
     await channel.send(b"x")
-    carrier.drain()
+    host.drain()
     channel.end(PeerUnreachable("gone"))
     await channel.aclose()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.interfaces import ChannelParameters
+from dcsdk.interfaces.channel import ChannelState
 
 from .connecting import (
     ANSWER_ACTIVE,

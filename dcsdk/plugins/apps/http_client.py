@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx2
 
-from dcsdk.datachannel.carrier import close_quietly
+from dcsdk.datachannel.channel import close_quietly
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,

@@ -9,7 +9,7 @@ from typing import Self
 
 import httpx2
 
-from dcsdk.datachannel.carrier import close_quietly
+from dcsdk.datachannel.channel import close_quietly
 from dcsdk.errors import ChannelClosed, DcsdkError, LocalProtocolError, RemoteProtocolError
 from dcsdk.http import (
     BOOTSTRAP_LIMITS,

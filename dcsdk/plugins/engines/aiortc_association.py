@@ -10,7 +10,7 @@ from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
-from dcsdk.datachannel.channel import DataChannel, Submit, again
+from dcsdk.datachannel.channel import DataChannel, again
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -29,6 +29,7 @@ from dcsdk.interfaces import (
     DtlsSctpParameters,
     PathStats,
 )
+from dcsdk.interfaces.channel import Submit
 from dcsdk.io.secure.engine_config import MAX_MESSAGE_BYTES, EngineConfig
 from dcsdk.plugins.engines.aiortc_transport import Dtls, PathTransport, Sctp
 from dcsdk.plugins.engines.channel_parameters import check_channel_parameters

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from dcsdk.datachannel.carrier import PPID_DCEP
-from dcsdk.datachannel.channel import ChannelState, DataChannel, Submit
+from dcsdk.datachannel.channel import PPID_DCEP, DataChannel
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -16,6 +15,7 @@ from dcsdk.errors import (
     RemoteProtocolError,
 )
 from dcsdk.interfaces import ChannelParameters, ChannelStats
+from dcsdk.interfaces.channel import ChannelState, Submit
 from dcsdk.io.secure.driver import DtlsSctpDriver
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.channel_parameters import check_channel_parameters
@@ -53,7 +53,7 @@ class _EarlyStream:
 
 
 class ChannelTable:
-    """Carries the channels of one association. See ``ChannelCarrier``.
+    """Carries the channels of one association. See ``ChannelHost``.
 
     Args:
         config: limits.

@@ -6,9 +6,10 @@ import logging
 from functools import partial
 from typing import Literal, Protocol
 
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import ChannelClosed, LocalProtocolError, ParseError, RemoteProtocolError
 from dcsdk.interfaces import ChannelParameters
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.sctp.wire.dcep import DCEP_ACK, DcepOpen, Reliability
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import ChannelClosed, LocalProtocolError, RemoteProtocolError
 from dcsdk.interfaces import Association, ChannelParameters
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.native_channels import MAX_RESETTING
 from dcsdk.plugins.engines.native_dcep import Dcep, encode_open

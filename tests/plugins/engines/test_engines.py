@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-from dcsdk.datachannel.channel import ChannelState
 from dcsdk.errors import (
     ConfigError,
     FingerprintMismatch,
@@ -22,6 +21,7 @@ from dcsdk.errors import (
     TransportError,
 )
 from dcsdk.interfaces import DtlsRole, DtlsSctpParameters, EngineFlags
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.net.udp import UdpPath
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins import builtins

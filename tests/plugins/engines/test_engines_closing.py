@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from dcsdk.datachannel.channel import ChannelState
 from dcsdk.errors import (
     ChannelClosed,
     PeerUnreachable,
     TransportError,
 )
 from dcsdk.interfaces import DtlsRole
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.sctp.base.config import SctpConfig
 

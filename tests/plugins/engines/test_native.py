@@ -14,7 +14,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
-from dcsdk.datachannel.channel import ChannelState
 from dcsdk.errors import (
     ConfigError,
     FingerprintMismatch,
@@ -24,6 +23,7 @@ from dcsdk.errors import (
     SecurityError,
 )
 from dcsdk.interfaces import DtlsRole
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.keylog import KeyLog
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.native import NativeEngine

@@ -5,13 +5,14 @@ import random
 
 import pytest
 
-from dcsdk.datachannel.channel import ChannelState, DataChannel
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import (
     ChannelClosed,
     LocalProtocolError,
     MessageTooLarge,
     RemoteProtocolError,
 )
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.native_channels import MAX_EARLY_BYTES
 from dcsdk.sctp.base.config import SctpConfig

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from dcsdk.datachannel.channel import ChannelState
 from dcsdk.errors import (
     ChannelClosed,
     LocalProtocolError,
@@ -12,6 +11,7 @@ from dcsdk.errors import (
     TransportError,
 )
 from dcsdk.interfaces import DtlsRole
+from dcsdk.interfaces.channel import ChannelState
 from dcsdk.io.secure.engine_config import EngineConfig
 
 from .native import (

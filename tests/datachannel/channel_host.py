@@ -15,7 +15,7 @@ LIMIT = 1000
 MAX_MESSAGE = 600
 
 
-class Carrier:
+class Host:
     """An association made of variables."""
 
     def __init__(self) -> None:
@@ -57,13 +57,13 @@ class Carrier:
             channel.room_changed()
 
 
-def make(carrier: Carrier, *, is_open: bool = True, **parameters: Any) -> DataChannel:
+def make(host: Host, *, is_open: bool = True, **parameters: Any) -> DataChannel:
     channel = DataChannel(
-        carrier, ChannelParameters(**parameters), stream_id=7, max_queued_bytes=LIMIT
+        host, ChannelParameters(**parameters), stream_id=7, max_queued_bytes=LIMIT
     )
     channel.limit(MAX_MESSAGE, 1 << 20)
     if is_open:
-        channel.opened(carrier.submit)
+        channel.opened(host.submit)
     return channel
 
 
