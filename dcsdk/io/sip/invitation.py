@@ -40,7 +40,7 @@ MAX_FORKS = 32
 """Answers from different places that are ended with BYE; more are only acknowledged."""
 
 
-class OutgoingCall:
+class OutgoingInvite:
     """An INVITE of ours, until its first 2xx or its refusal.
 
     Attributes:
@@ -164,7 +164,7 @@ class OutgoingCall:
         self._fail(TransportError("the user agent closed"))
 
 
-class IncomingCall:
+class IncomingInvite:
     """An INVITE that waits for our answer.
 
     Attributes:
