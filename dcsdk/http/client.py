@@ -19,9 +19,9 @@ from dcsdk.http.messages import (
     NO_BODY_STATUSES,
     BodyCounter,
     BodyReceived,
-    Event,
     ExchangeTimer,
     HeadReader,
+    HttpEvent,
     MessageEnded,
     Outbox,
     ResponseReceived,
@@ -33,7 +33,7 @@ from dcsdk.http.messages import (
 MAX_INFORMATIONAL_RESPONSES = 16
 
 
-class _Reading(Enum):
+class _ResponseReading(Enum):
     IDLE, HEAD, BODY, DONE, FAILED = auto(), auto(), auto(), auto(), auto()
 
 
@@ -58,8 +58,8 @@ class HttpClientFraming:
         self._limits = limits
         self._outbox = Outbox(piece_size(max_message_size))
         self._timer = ExchangeTimer(limits)
-        self._events: deque[Event] = deque()
-        self._reading = _Reading.IDLE
+        self._events: deque[HttpEvent] = deque()
+        self._reading = _ResponseReading.IDLE
         self._is_request_sent = True
         self._connection = h11.Connection(h11.CLIENT)
         self._head = HeadReader(limits.header_bytes)
@@ -70,7 +70,10 @@ class HttpClientFraming:
     @property
     def is_idle(self) -> bool:
         """Request sent and response read to their ends: the next request may start."""
-        return self._reading in (_Reading.IDLE, _Reading.DONE) and self._is_request_sent
+        return (
+            self._reading in (_ResponseReading.IDLE, _ResponseReading.DONE)
+            and self._is_request_sent
+        )
 
     def start_request(
         self,
@@ -103,7 +106,7 @@ class HttpClientFraming:
         self._connection = connection
         self._outbox.add(head)
         self._method = request.method
-        self._reading, self._is_request_sent = _Reading.HEAD, False
+        self._reading, self._is_request_sent = _ResponseReading.HEAD, False
         self._body = BodyCounter(self._limits.body_bytes)
         self._informational = 0
         self._timer.start(now)
@@ -144,7 +147,7 @@ class HttpClientFraming:
             with peer_errors():
                 self._receive(data)
         except RemoteProtocolError:
-            self._reading = _Reading.FAILED
+            self._reading = _ResponseReading.FAILED
             raise
 
     def touch(self, *, now: float) -> None:
@@ -167,30 +170,30 @@ class HttpClientFraming:
         """Return the next message to send on the channel."""
         return self._outbox.poll()
 
-    def poll_event(self) -> Event | None:
+    def poll_event(self) -> HttpEvent | None:
         """Return what was received next."""
         return self._events.popleft() if self._events else None
 
     def _receive(self, data: bytes) -> None:
-        if self._reads(_Reading.FAILED):
+        if self._reads(_ResponseReading.FAILED):
             raise ParseError("HTTP bytes after an error")
-        if self._reads(_Reading.BODY):
+        if self._reads(_ResponseReading.BODY):
             self._connection.receive_data(data)
             self._read_events()
             return
-        if not self._reads(_Reading.HEAD):
+        if not self._reads(_ResponseReading.HEAD):
             raise ParseError("HTTP response without a request", source="RFC 9112 9.2")
         self._head.feed(data)
-        while self._reads(_Reading.HEAD) and (head := self._head.take()) is not None:
+        while self._reads(_ResponseReading.HEAD) and (head := self._head.take()) is not None:
             self._connection.receive_data(head)
             self._read_events()
-        if self._reads(_Reading.BODY) and self._head:
+        if self._reads(_ResponseReading.BODY) and self._head:
             self._connection.receive_data(self._head.take_rest())
             self._read_events()
-        elif self._reads(_Reading.DONE) and self._head:
+        elif self._reads(_ResponseReading.DONE) and self._head:
             raise ParseError("HTTP bytes after the response", source="RFC 9112 9.2")
 
-    def _reads(self, reading: _Reading) -> bool:
+    def _reads(self, reading: _ResponseReading) -> bool:
         return self._reading is reading
 
     def _read_events(self) -> None:
@@ -205,7 +208,7 @@ class HttpClientFraming:
                 check_framing(event, may_lack_length=bodyless)
                 if not bodyless:
                     self._body.announce(event.headers)
-                self._reading = _Reading.BODY
+                self._reading = _ResponseReading.BODY
                 self._events.append(
                     ResponseReceived(
                         status=event.status_code,
@@ -219,7 +222,7 @@ class HttpClientFraming:
             elif isinstance(event, h11.EndOfMessage):
                 if self._connection.trailing_data[0]:
                     raise ParseError("HTTP bytes after the response", source="RFC 9112 9.2")
-                self._reading = _Reading.DONE
+                self._reading = _ResponseReading.DONE
                 self._events.append(MessageEnded())
                 self._finish_if_done()
                 return

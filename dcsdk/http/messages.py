@@ -54,7 +54,7 @@ class MessageEnded:
     """The message that began last is complete."""
 
 
-Event = RequestReceived | ResponseReceived | BodyReceived | MessageEnded
+HttpEvent = RequestReceived | ResponseReceived | BodyReceived | MessageEnded
 
 
 class HeadReader:

@@ -19,9 +19,9 @@ from dcsdk.http.messages import (
     NO_BODY_STATUSES,
     BodyCounter,
     BodyReceived,
-    Event,
     ExchangeTimer,
     HeadReader,
+    HttpEvent,
     MessageEnded,
     Outbox,
     RequestReceived,
@@ -33,7 +33,7 @@ from dcsdk.http.messages import (
 _DEFAULT_HOST_LINE = b"Host: localhost\r\n"
 
 
-class _Reading(Enum):
+class _RequestReading(Enum):
     HEAD, BODY, DONE, FAILED = auto(), auto(), auto(), auto()
 
 
@@ -62,21 +62,21 @@ class HttpServerFraming:
         self._limits = limits
         self._outbox = Outbox(piece_size(max_message_size))
         self._timer = ExchangeTimer(limits)
-        self._events: deque[Event] = deque()
+        self._events: deque[HttpEvent] = deque()
         self._head = HeadReader(limits.header_bytes)
         self._begin()
 
     def _begin(self) -> None:
         self._connection = h11.Connection(h11.SERVER, self._limits.header_bytes)
         self._body = BodyCounter(self._limits.body_bytes)
-        self._reading, self._writing = _Reading.HEAD, _Writing.IDLE
+        self._reading, self._writing = _RequestReading.HEAD, _Writing.IDLE
         self._omits_body = False
         self._method = b""
 
     @property
     def is_between_requests(self) -> bool:
         """No byte of the next request came yet."""
-        return self._reading is _Reading.HEAD and not self._head
+        return self._reading is _RequestReading.HEAD and not self._head
 
     def start_next(self, *, now: float) -> None:
         """Go on to the next request, once the response is sent and the request read.
@@ -85,7 +85,7 @@ class HttpServerFraming:
             LocalProtocolError: the exchange is not over.
             RemoteProtocolError: what came early of the next request is bad.
         """
-        if self._writing is not _Writing.DONE or self._reading is not _Reading.DONE:
+        if self._writing is not _Writing.DONE or self._reading is not _RequestReading.DONE:
             raise LocalProtocolError("the HTTP exchange before is not over")
         self._begin()
         if self._head:
@@ -104,7 +104,7 @@ class HttpServerFraming:
             with peer_errors():
                 self._receive(data)
         except RemoteProtocolError:
-            self._reading = _Reading.FAILED
+            self._reading = _RequestReading.FAILED
             raise
         if self.is_between_requests:  # only empty lines came
             self._timer.stop()
@@ -135,7 +135,7 @@ class HttpServerFraming:
             LocalProtocolError: no request waits for a response, or the values cannot be sent.
         """
         if (
-            self._reading not in (_Reading.BODY, _Reading.DONE)
+            self._reading not in (_RequestReading.BODY, _RequestReading.DONE)
             or self._writing is not _Writing.IDLE
         ):
             raise LocalProtocolError("no HTTP request waits for a response")
@@ -197,21 +197,21 @@ class HttpServerFraming:
         """Return the next message to send on the channel."""
         return self._outbox.poll()
 
-    def poll_event(self) -> Event | None:
+    def poll_event(self) -> HttpEvent | None:
         """Return what was received next."""
         return self._events.popleft() if self._events else None
 
     def _receive(self, data: bytes) -> None:
-        if self._reads(_Reading.FAILED):
+        if self._reads(_RequestReading.FAILED):
             raise ParseError("HTTP bytes after an error")
-        if self._reads(_Reading.BODY):
+        if self._reads(_RequestReading.BODY):
             if not data:  # an empty message adds nothing; to h11 it would be the end
                 return
             self._connection.receive_data(data)
             self._read_events()
             return
         self._head.feed(data)
-        if self._reads(_Reading.DONE):
+        if self._reads(_RequestReading.DONE):
             # A request that comes early waits for its turn; it is bounded like any head.
             if len(self._head) > self._limits.header_bytes:
                 raise ParseError("pipelined HTTP requests", source="RFC 9112 9.3.2")
@@ -221,11 +221,11 @@ class HttpServerFraming:
             return
         self._connection.receive_data(_with_host(head))
         self._read_events()
-        if self._head and self._reads(_Reading.BODY):
+        if self._head and self._reads(_RequestReading.BODY):
             self._connection.receive_data(self._head.take_rest())
             self._read_events()
 
-    def _reads(self, reading: _Reading) -> bool:
+    def _reads(self, reading: _RequestReading) -> bool:
         return self._reading is reading
 
     def _read_events(self) -> None:
@@ -236,7 +236,7 @@ class HttpServerFraming:
                     raise ParseError("CONNECT has no meaning on a data channel")
                 check_framing(event, may_lack_length=True)
                 self._body.announce(event.headers)
-                self._reading, self._method = _Reading.BODY, bytes(event.method)
+                self._reading, self._method = _RequestReading.BODY, bytes(event.method)
                 self._events.append(
                     RequestReceived(
                         method=event.method.decode("ascii"),
@@ -249,7 +249,7 @@ class HttpServerFraming:
                 self._body.add(len(event.data))
                 self._events.append(BodyReceived(bytes(event.data)))
             elif isinstance(event, h11.EndOfMessage):
-                self._reading = _Reading.DONE
+                self._reading = _RequestReading.DONE
                 self._head.feed(bytes(self._connection.trailing_data[0]))
                 self._events.append(MessageEnded())
                 self._finish_if_done()
@@ -258,7 +258,7 @@ class HttpServerFraming:
                 return
 
     def _finish_if_done(self) -> None:
-        if self._reading is _Reading.DONE and self._writing is _Writing.DONE:
+        if self._reading is _RequestReading.DONE and self._writing is _Writing.DONE:
             self._timer.stop()
 
 

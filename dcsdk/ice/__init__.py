@@ -6,29 +6,29 @@
 from __future__ import annotations
 
 from dcsdk.ice.agent import IceAgent
-from dcsdk.ice.candidate import Candidate, Credentials
+from dcsdk.ice.candidate import Candidate, IceCredentials
 from dcsdk.ice.config import IceConfig
 from dcsdk.ice.events import (
     ConsentLost,
     IceEvent,
     IceFailed,
+    IceTransmit,
     PairSelected,
     RoleChanged,
-    Transmit,
 )
 from dcsdk.ice.sdp import IceDescription, without_ice
 
 __all__ = [
     "Candidate",
     "ConsentLost",
-    "Credentials",
     "IceAgent",
     "IceConfig",
+    "IceCredentials",
     "IceDescription",
     "IceEvent",
     "IceFailed",
+    "IceTransmit",
     "PairSelected",
     "RoleChanged",
-    "Transmit",
     "without_ice",
 ]

@@ -13,9 +13,9 @@ from aioice.stun import Class, Message, Method
 
 from dcsdk.errors import LocalProtocolError, ParseError
 from dcsdk.ice import stun
-from dcsdk.ice.candidate import Address, Candidate, Credentials, Entropy
+from dcsdk.ice.candidate import Address, Candidate, Entropy, IceCredentials
 from dcsdk.ice.config import IceConfig
-from dcsdk.ice.events import IceEvent, PairSelected, Transmit
+from dcsdk.ice.events import IceEvent, IceTransmit, PairSelected
 from dcsdk.ice.generation import Generation, Shared
 from dcsdk.ice.sdp import DEFAULT_OPTIONS, IceDescription
 
@@ -42,7 +42,7 @@ class IceAgent:
         tie_breaker = int.from_bytes(entropy(TIE_BREAKER_BYTES), "big")
         self._shared = Shared(config=self._config, entropy=entropy, tie_breaker=tie_breaker)
         self._candidates: list[Candidate] = []
-        self._current = Generation(self._shared, Credentials.generate(entropy))
+        self._current = Generation(self._shared, IceCredentials.generate(entropy))
         self._previous: Generation | None = None
         self._has_role = False
 
@@ -170,7 +170,7 @@ class IceAgent:
         """
         if self._current.selected is not None:
             self._previous = self._current
-        self._current = Generation(self._shared, Credentials.generate(self._entropy))
+        self._current = Generation(self._shared, IceCredentials.generate(self._entropy))
         self._has_role = False
 
     # --- input ------------------------------------------------------------------------------------
@@ -209,7 +209,7 @@ class IceAgent:
         timers = [generation.next_timer() for generation in self._generations()]
         return min((timer for timer in timers if timer is not None), default=None)
 
-    def poll_transmit(self) -> Transmit | None:
+    def poll_transmit(self) -> IceTransmit | None:
         """Return the next datagram to send."""
         transmits = self._shared.transmits
         return transmits.popleft() if transmits else None
@@ -258,7 +258,7 @@ class IceAgent:
             self._refuse(message, local, remote, stun.ROLE_CONFLICT, key=key)
             return
         data = stun.encode_success(message.transaction_id, remote, key)
-        shared.transmits.append(Transmit(data=data, local=local, destination=remote))
+        shared.transmits.append(IceTransmit(data=data, local=local, destination=remote))
         generation.check_received(message, local, remote, now=now)
 
     def _settle_roles(self, message: Message) -> bool:
@@ -287,7 +287,7 @@ class IceAgent:
     ) -> None:
         self._shared.counters["checks_refused"] += 1
         data = stun.encode_error(message.transaction_id, code, key=key, unknown=unknown)
-        self._shared.transmits.append(Transmit(data=data, local=local, destination=remote))
+        self._shared.transmits.append(IceTransmit(data=data, local=local, destination=remote))
 
     def _answer_received(
         self, message: Message, local: Address, remote: Address, now: float

@@ -65,7 +65,7 @@ def _read_host(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class IceCredentials:
     """What signs the checks of one side, new at each ICE restart.
 
     Attributes:

@@ -8,7 +8,7 @@ from dcsdk.ice.candidate import Address, Candidate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transmit:
+class IceTransmit:
     """A STUN message to send.
 
     Attributes:

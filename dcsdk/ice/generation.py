@@ -16,14 +16,21 @@ from dcsdk.ice.candidate import (
     MAX_PRIORITY,
     Address,
     Candidate,
-    Credentials,
     Entropy,
+    IceCredentials,
     reflexive_priority,
 )
 from dcsdk.ice.checklist import CheckList, Pair, PairKey, PairState
 from dcsdk.ice.config import MAX_EARLY_CHECKS, IceConfig
 from dcsdk.ice.consent import Consent
-from dcsdk.ice.events import ConsentLost, IceEvent, IceFailed, PairSelected, RoleChanged, Transmit
+from dcsdk.ice.events import (
+    ConsentLost,
+    IceEvent,
+    IceFailed,
+    IceTransmit,
+    PairSelected,
+    RoleChanged,
+)
 from dcsdk.ice.sdp import IceDescription
 from dcsdk.ice.stun import ROLE_CONFLICT, TRANSACTION_ID_BYTES, CheckRequest
 from dcsdk.ice.transactions import Transactions
@@ -47,7 +54,7 @@ class Shared:
     tie_breaker: int
     is_controlling: bool = False
     bases: dict[Address, Candidate] = field(default_factory=dict)
-    transmits: deque[Transmit] = field(default_factory=deque)
+    transmits: deque[IceTransmit] = field(default_factory=deque)
     events: deque[IceEvent] = field(default_factory=deque)
     counters: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTERS, 0)))
 
@@ -66,7 +73,7 @@ class Generation:
         local: our credentials.
     """
 
-    def __init__(self, shared: Shared, local: Credentials) -> None:
+    def __init__(self, shared: Shared, local: IceCredentials) -> None:
         self._shared = shared
         self.local = local
         self.remote: IceDescription | None = None
@@ -443,5 +450,5 @@ class Generation:
     def _send(self, pair: Pair, data: bytes) -> None:
         self._shared.counters["checks_sent"] += 1
         self._shared.transmits.append(
-            Transmit(data=data, local=pair.local_address, destination=pair.remote_address)
+            IceTransmit(data=data, local=pair.local_address, destination=pair.remote_address)
         )

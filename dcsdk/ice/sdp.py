@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from dcsdk.errors import ParseError
-from dcsdk.ice.candidate import Candidate, Credentials
+from dcsdk.ice.candidate import Candidate, IceCredentials
 from dcsdk.sdp.attributes import Attribute
 
 MAX_CANDIDATE_LINES = 100
@@ -51,7 +51,7 @@ class IceDescription:
     Source: RFC 8839 5, RFC 8838.
     """
 
-    credentials: Credentials
+    credentials: IceCredentials
     candidates: tuple[Candidate, ...] = ()
     is_lite: bool = False
     is_complete: bool = False
@@ -88,7 +88,7 @@ class IceDescription:
         session_names = {item.name for item in session}
         pacing = _value(session, "ice-pacing") or _value(media, "ice-pacing")
         return cls(
-            credentials=Credentials(ufrag=ufrag, password=password),
+            credentials=IceCredentials(ufrag=ufrag, password=password),
             candidates=tuple(Candidate.parse(line) for line in lines),
             is_lite="ice-lite" in session_names | names,
             is_complete="end-of-candidates" in names | session_names,

@@ -29,8 +29,6 @@ MAX_SKIPPED_BODY_BYTES = 16_777_216
 MAX_SKIPPED_HEADER_BYTES = 1_048_576
 """A request with longer headers ends the stream; with headers only beyond the limit of a message
 it is refused and read past (RFC 3261 21.5.14)."""
-MAX_OUTSTANDING_PINGS = 16
-"""More unanswered pings are counted as this many."""
 
 _LENGTH_LINE = re.compile(
     rb"\r\n(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*(?=\r\n)", re.IGNORECASE
@@ -46,7 +44,6 @@ class KeepAlive(Enum):
 
     PING = "ping"
     """Answer with ``PONG``."""
-    PONG = "pong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +102,12 @@ class StreamFramer:
         self._message: Request | Response | None = None
         self._missing_body = 0
         self._to_skip = 0
-        self._pings = 0
         self._is_broken = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether the stream stands between two messages; the time for a keep-alive."""
+        """Whether the stream stands between two messages."""
         return not self._buffer and self._message is None and self._to_skip == 0
-
-    def ping_sent(self) -> None:
-        """Tell that we sent a ping, so that the next single CRLF is its answer."""
-        self._pings = min(self._pings + 1, MAX_OUTSTANDING_PINGS)
 
     def receive(self, data: bytes) -> list[StreamEvent]:
         """Take bytes and return what they complete, in order.
@@ -165,11 +157,6 @@ class StreamFramer:
         buffer = self._buffer
         if len(buffer) > 1 and buffer[1] != 0x0A:
             raise FramingError("CR without LF between messages", completed=events)
-        if self._pings and len(buffer) >= 2:
-            self._pings -= 1
-            events.append(KeepAlive.PONG)
-            del buffer[:2]
-            return True
         pings = _PINGS.match(buffer)
         if pings is not None:  # as many as there are: a flood of them costs one step
             events.extend([KeepAlive.PING] * (pings.end() // len(PING)))

@@ -336,11 +336,6 @@ class Response(_Message):
             raise LocalProtocolError(f"status {self.status} is outside 100..699")
 
     @property
-    def is_provisional(self) -> bool:
-        """Whether this is a 1xx."""
-        return self.status < 200
-
-    @property
     def is_success(self) -> bool:
         """Whether this is a 2xx."""
         return 200 <= self.status < 300

@@ -64,7 +64,7 @@ _IN_FLIGHT = frozenset(
 )
 
 
-class Registration:
+class RegistrationMachine:
     """Registers, refreshes and removes one contact. At most one REGISTER is under way.
 
     Args:

@@ -8,14 +8,14 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dcsdk.ice import Candidate, IceAgent, IceConfig, IceEvent, Transmit
+from dcsdk.ice import Candidate, IceAgent, IceConfig, IceEvent, IceTransmit
 from dcsdk.ice.candidate import HIGHEST_PREFERENCE, Address
 
 A, A2 = ("192.0.2.1", 4000), ("192.0.2.2", 4001)
 B, B2 = ("198.51.100.1", 5000), ("198.51.100.2", 5001)
 A6, B6 = ("2001:db8::1", 4006), ("2001:db8::2", 5006)
 
-Delay = Callable[[Transmit], float | None]
+Delay = Callable[[IceTransmit], float | None]
 """Says how long a datagram takes, ``None`` when it is lost."""
 
 
@@ -40,12 +40,12 @@ class Network:
     delay: Delay = lambda _: 0.01
     nat: dict[Address, Address] = field(default_factory=dict)
     now: float = 1000.0
-    sent: list[tuple[float, Transmit]] = field(default_factory=list)
+    sent: list[tuple[float, IceTransmit]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._agents: list[IceAgent] = []
         self._homes: dict[Address, IceAgent] = {}
-        self._flying: list[tuple[float, int, Transmit]] = []
+        self._flying: list[tuple[float, int, IceTransmit]] = []
         self._count = itertools.count()
         self.events: dict[int, list[IceEvent]] = {}
 
@@ -96,7 +96,7 @@ class Network:
             return
         self.now = end
 
-    def _arrive(self, transmit: Transmit) -> None:
+    def _arrive(self, transmit: IceTransmit) -> None:
         outside = {public: inside for inside, public in self.nat.items()}
         destination = outside.get(transmit.destination, transmit.destination)
         source = self.nat.get(transmit.local, transmit.local)

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsdk.ice import (
-    Credentials,
     IceAgent,
     IceConfig,
+    IceCredentials,
     IceDescription,
+    IceTransmit,
     PairSelected,
     RoleChanged,
-    Transmit,
     stun,
 )
 from dcsdk.ice.config import MAX_EARLY_CHECKS
@@ -48,7 +48,7 @@ def answers(to: IceAgent) -> list[Message]:
     return found
 
 
-def nominations(net: Network, *, after: float = 0.0) -> list[Transmit]:
+def nominations(net: Network, *, after: float = 0.0) -> list[IceTransmit]:
     """Return the nominations among what was sent."""
     return [
         transmit
@@ -115,7 +115,7 @@ def test_early_checks_of_somebody_else_are_forgotten() -> None:
     made.receive(request(made, ufrag="stranger"), A, B, now=0.0)
     assert answers(made)[0].message_class is Class.RESPONSE
     assert made.is_validated(A, B)  # it knows our password, so it has our offer
-    description = IceDescription(credentials=Credentials(ufrag="peer", password="p" * 22))
+    description = IceDescription(credentials=IceCredentials(ufrag="peer", password="p" * 22))
     made.set_remote_description(description, now=0.0)
     made.start(is_controlling=False, now=0.0)
     assert answers(made) == []
@@ -127,7 +127,7 @@ def test_early_checks_are_bounded() -> None:
     for port in range(1, 200):
         made.receive(request(made), A, (B[0], port), now=0.0)
     answers(made)
-    description = IceDescription(credentials=Credentials(ufrag="peer", password="p" * 22))
+    description = IceDescription(credentials=IceCredentials(ufrag="peer", password="p" * 22))
     made.set_remote_description(description, now=0.0)
     made.start(is_controlling=False, now=0.0)
     assert len(answers(made)) == MAX_EARLY_CHECKS
@@ -390,7 +390,7 @@ def test_a_check_is_repeated_seven_times_and_given_up() -> None:
 def test_a_check_that_was_lost_is_repeated_when_the_peers_arrives() -> None:
     lost = []
 
-    def delay(transmit: Transmit) -> float | None:
+    def delay(transmit: IceTransmit) -> float | None:
         if transmit.local == A and not lost:
             lost.append(transmit)
             return None

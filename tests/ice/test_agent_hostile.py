@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dcsdk.ice import (
     Candidate,
-    Credentials,
     IceAgent,
     IceConfig,
+    IceCredentials,
     IceDescription,
     IceFailed,
     stun,
@@ -43,7 +43,7 @@ def test_a_peer_without_candidates_is_waited_for() -> None:
     made = agent(1, A)
     made.start(is_controlling=True, now=0.0)
     assert made.next_timer() is None  # the answer may take as long as people take to answer
-    description = IceDescription(credentials=Credentials(ufrag="peer", password="p" * 22))
+    description = IceDescription(credentials=IceCredentials(ufrag="peer", password="p" * 22))
     made.set_remote_description(description, now=100.0)
     assert made.next_timer() == 139.5
     made.handle_timer(now=139.5)
@@ -141,7 +141,7 @@ def test_a_request_with_an_unknown_attribute_is_refused_by_name() -> None:
     entropy = random.Random(1).randbytes
     made = IceAgent(entropy=entropy)
     object.__setattr__(
-        made._current, "local", Credentials(ufrag="ours", password=PASSWORD.decode())
+        made._current, "local", IceCredentials(ufrag="ours", password=PASSWORD.decode())
     )
     data = signed(b"\x00\x06\x00\x06ours:x\0\0" + b"\x7a\xbc\0\0")
     made.receive(data, A, B, now=0.0)

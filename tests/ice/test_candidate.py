@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import ConfigError, ParseError
-from dcsdk.ice.candidate import Candidate, Credentials, canonical_address, reflexive_priority
+from dcsdk.ice.candidate import Candidate, IceCredentials, canonical_address, reflexive_priority
 
 ICE_CHARS = string.ascii_letters + string.digits + "+/"
 HOST = "1 1 UDP 2130706431 203.0.113.141 8998 typ host"
@@ -172,7 +172,7 @@ def test_addresses_are_compared_in_one_form() -> None:
 # --- credentials ----------------------------------------------------------------------------------
 @pytest.mark.clause("RFC 8445 5.3", "RFC 8839 5.4")
 def test_new_credentials_are_long_enough_and_not_shown() -> None:
-    credentials = Credentials.generate(lambda count: b"\xab" * count)
+    credentials = IceCredentials.generate(lambda count: b"\xab" * count)
     assert credentials.ufrag == "ab" * 4
     assert credentials.password == "ab" * 16
     assert credentials.key == b"ab" * 16
@@ -185,4 +185,4 @@ def test_new_credentials_are_long_enough_and_not_shown() -> None:
 )
 def test_credentials_out_of_range_are_refused(ufrag: str, password: str) -> None:
     with pytest.raises(ParseError):
-        Credentials(ufrag=ufrag, password=password)
+        IceCredentials(ufrag=ufrag, password=password)

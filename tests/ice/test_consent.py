@@ -6,7 +6,7 @@ import pytest
 from aioice.stun import Class
 
 from dcsdk.errors import LocalProtocolError
-from dcsdk.ice import ConsentLost, IceConfig, PairSelected, Transmit, stun
+from dcsdk.ice import ConsentLost, IceConfig, IceTransmit, PairSelected, stun
 from dcsdk.ice.consent import Consent
 
 from .network import A2, A, B, Network, agent, connected, ends, introduce
@@ -75,7 +75,7 @@ def test_lost_consent_does_not_come_back_without_a_restart() -> None:
 def test_answers_that_are_not_signed_are_no_consent() -> None:
     net, one, _ = connected()
 
-    def forge(transmit: Transmit) -> float | None:
+    def forge(transmit: IceTransmit) -> float | None:
         if transmit.local != A:
             return None
         message = stun.decode(transmit.data)

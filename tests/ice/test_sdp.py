@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import ParseError
-from dcsdk.ice import Credentials, IceDescription, without_ice
+from dcsdk.ice import IceCredentials, IceDescription, without_ice
 from dcsdk.ice.sdp import MAX_CANDIDATE_LINES, MAX_OPTIONS, MAX_PACING_MS
 from dcsdk.sdp.attributes import Attribute
 
@@ -18,7 +18,7 @@ UFRAG, PASSWORD = Attribute("ice-ufrag", "8hhY"), Attribute("ice-pwd", "asd88fgp
 descriptions = st.builds(
     IceDescription,
     credentials=st.builds(
-        Credentials,
+        IceCredentials,
         ufrag=st.text(alphabet=ICE_CHARS, min_size=4, max_size=20),
         password=st.text(alphabet=ICE_CHARS, min_size=22, max_size=40),
     ),

@@ -10,7 +10,7 @@ import aioice
 import pytest
 
 from dcsdk.errors import PeerUnreachable
-from dcsdk.ice import Candidate, ConsentLost, Credentials, IceConfig, IceDescription, IceEvent
+from dcsdk.ice import Candidate, ConsentLost, IceConfig, IceCredentials, IceDescription, IceEvent
 from dcsdk.interfaces import DatagramReceiver
 from dcsdk.io.net.ice import IcePath
 from dcsdk.sdp.attributes import Attribute
@@ -201,7 +201,7 @@ async def test_a_wrong_password_leads_nowhere() -> None:
     async with ends("127.0.0.1", they_control=False, config=config) as (path, _, peer):
         await describe(path, peer)
         theirs = their_description(peer)
-        wrong = Credentials(ufrag=theirs.credentials.ufrag, password="x" * 22)
+        wrong = IceCredentials(ufrag=theirs.credentials.ufrag, password="x" * 22)
         path.set_remote_description(IceDescription(credentials=wrong, candidates=theirs.candidates))
         path.start(is_controlling=True)
         with pytest.raises(PeerUnreachable):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .tshark import Capture, Decoder, rewrap_sctp
+from .tshark import CaptureIncomplete, Decoder, captured, rewrap_sctp
 
 pytestmark = pytest.mark.interop
 
 DEMO_TIMEOUT_S = 60
 FILE_BYTES = 300_000
+BURST = 5_000
 INIT, INIT_ACK, SACK, COOKIE_ECHO, COOKIE_ACK = "1", "2", "3", "10", "11"
 I_DATA, RE_CONFIG = "64", "130"
 """SCTP chunk types (RFC 9260 3.2, RFC 8260 2.1, RFC 6525 3.1)."""
@@ -56,7 +59,7 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
     sample.write_bytes(hashlib.shake_128(b"sample").digest(FILE_BYTES))
     command = [sys.executable, "-m", "dcsdk", "demo", "--json"]
     command += ["--file", str(sample), "--keylog", str(keylog)]
-    with Capture(tshark, capture):
+    with captured(tshark, capture):
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEMO_TIMEOUT_S)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
@@ -82,6 +85,29 @@ def demo(tshark: str, tmp_path_factory: pytest.TempPathFactory) -> DemoRun:
         sctp=sctp,
         sctp_packets=count,
     )
+
+
+def test_a_capture_ends_behind_the_last_packet(tshark: str, tmp_path: Path) -> None:
+    path = tmp_path / "burst.pcapng"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        with captured(tshark, path):
+            for _ in range(BURST):
+                udp.sendto(bytes(1000), udp.getsockname())
+        port = udp.getsockname()[1]
+    decoder = Decoder(tshark=tshark, path=path)
+    assert len(decoder.rows(f"udp.port == {port}", "frame.number")) == BURST
+
+
+def test_a_capture_that_ends_early_is_a_failure(tmp_path: Path) -> None:
+    program = tmp_path / "tshark"
+    program.write_text("#!/bin/sh\necho 'Capture started' >&2\n")
+    program.chmod(0o700)
+    with (
+        pytest.raises(CaptureIncomplete, match="before the marker"),
+        captured(str(program), tmp_path / "empty.pcapng"),
+    ):
+        pass
 
 
 def test_sip_in_tls_is_read_without_a_mark(demo: DemoRun) -> None:

@@ -3,55 +3,102 @@
 from __future__ import annotations
 
 import csv
+import os
+import secrets
 import signal
+import socket
 import struct
 import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from threading import Thread
 
-START_TIMEOUT_S = 20
+MARKER_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 20
 DECODE_TIMEOUT_S = 120
 BUFFER_MIB = 64
 """Of the kernel's capture buffer, so that nothing is lost while the processors are busy."""
+
+MARKER_BYTES = 16
+PIECE_BYTES = 1 << 16
 
 LINKTYPE_SCTP = 248
 ERROR = "_ws.malformed || _ws.expert.severity == 8388608"
 """Display filter of what tshark cannot read or calls an error."""
 
 
-class Capture:
-    """Captures everything on loopback while the context lasts.
+class CaptureIncomplete(RuntimeError):
+    """The capture ended, or time ran out, before everything on the wire was in the file."""
+
+
+@contextmanager
+def captured(tshark: str, path: Path) -> Iterator[None]:
+    """Capture everything on loopback while the context lasts, up to its last packet.
+
+    A program that captures and is told to stop drops what is still in the kernel's buffer. The
+    end is therefore marked with a datagram of its own, and the capture goes on until the marker
+    has come through.
 
     Args:
         tshark: path of the program.
         path: file to write.
+
+    Raises:
+        CaptureIncomplete: tshark does not start, ends early, or gives no marker in time.
     """
+    command = [tshark, "-q", "-i", "lo", "-f", "tcp or udp", "-B", str(BUFFER_MIB), "-w", "-"]
+    with (
+        # bound before the traffic begins, so that none of it has the marker's port
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as marked,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        marked.bind(("127.0.0.1", 0))
+        _wait_started(process)
+        marker = secrets.token_bytes(MARKER_BYTES)
+        seen: Future[None] = Future()
+        copying = Thread(target=_copy, args=(process, path, marker, seen), name="capture")
+        copying.start()
+        try:
+            yield
+            marked.sendto(marker, marked.getsockname())
+            try:
+                seen.result(timeout=MARKER_TIMEOUT_S)
+            except TimeoutError as exc:
+                raise CaptureIncomplete(f"no marker within {MARKER_TIMEOUT_S} s") from exc
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=STOP_TIMEOUT_S)
+            finally:
+                process.kill()
+                copying.join()
 
-    def __init__(self, tshark: str, path: Path) -> None:
-        self._command = [tshark, "-q", "-i", "lo", "-f", "tcp or udp", "-B", str(BUFFER_MIB)]
-        self._command += ["-w", str(path)]
-        self._path = path
 
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)
-        assert self._process.stderr is not None
-        said = ""
-        for line in self._process.stderr:
-            said += line
-            if "Capture started" in line:
-                return self
-        raise RuntimeError(f"tshark does not capture: {said}")
+def _wait_started(process: subprocess.Popen[bytes]) -> None:
+    assert process.stderr is not None
+    said = b""
+    for line in process.stderr:
+        said += line
+        if b"Capture started" in line:
+            return
+    raise CaptureIncomplete(f"tshark does not capture: {said.decode()}")
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.send_signal(signal.SIGINT)
-        self._process.communicate(timeout=START_TIMEOUT_S)
+
+def _copy(process: subprocess.Popen[bytes], path: Path, marker: bytes, seen: Future[None]) -> None:
+    """Write the capture into its file until tshark ends, and tell when the marker is in it."""
+    assert process.stdout is not None
+    tail = b""
+    with path.open("wb") as file:
+        while piece := os.read(process.stdout.fileno(), PIECE_BYTES):
+            file.write(piece)
+            tail = tail[-MARKER_BYTES:] + piece
+            if marker in tail and not seen.done():
+                seen.set_result(None)
+    if not seen.done():
+        seen.set_exception(CaptureIncomplete("tshark ended before the marker came"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

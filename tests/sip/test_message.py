@@ -99,7 +99,6 @@ def test_a_response_copies_what_ties_it_to_the_request() -> None:
         ("Contact", "<sip:bob@h>"),
     ]
     assert (response.status, response.reason) == (180, "Ringing")
-    assert response.is_provisional
     assert not response.is_final
 
 

@@ -18,7 +18,7 @@ from dcsdk.ims.mediasec import SecurityMechanism, agreed
 from dcsdk.security import Secret
 from dcsdk.sip.digest import Challenge, Credentials, digest_response
 from dcsdk.sip.message import Request, Response
-from dcsdk.sip.registration import Registration, RegistrationState
+from dcsdk.sip.registration import RegistrationMachine, RegistrationState
 from dcsdk.sip.registration_values import (
     Deregistered,
     Granted,
@@ -51,23 +51,23 @@ def settings(**changes: Any) -> RegistrationSettings:
     return RegistrationSettings(**{**values, **changes})
 
 
-def machine(**changes: Any) -> Registration:
-    return Registration(settings(**changes), entropy=counting_entropy())
+def machine(**changes: Any) -> RegistrationMachine:
+    return RegistrationMachine(settings(**changes), entropy=counting_entropy())
 
 
-def started(**changes: Any) -> tuple[Registration, Request]:
+def started(**changes: Any) -> tuple[RegistrationMachine, Request]:
     registration = machine(**changes)
     registration.register(now=0.0)
     return registration, sent(registration)
 
 
-def sent(registration: Registration) -> Request:
+def sent(registration: RegistrationMachine) -> Request:
     request = registration.poll_transmit()
     assert request is not None and registration.poll_transmit() is None
     return request
 
 
-def events(registration: Registration) -> list[RegistrationEvent]:
+def events(registration: RegistrationMachine) -> list[RegistrationEvent]:
     found = []
     while (event := registration.poll_event()) is not None:
         found.append(event)
@@ -95,14 +95,14 @@ def ok(request: Request, *headers: tuple[str, str], expires: int | None = 3600) 
     return reply(request, 200, ("Contact", f"<{CONTACT}>{parameter}"), *headers)
 
 
-def registered(expires: int = 3600, **changes: Any) -> Registration:
+def registered(expires: int = 3600, **changes: Any) -> RegistrationMachine:
     registration, request = started(**changes)
     registration.receive(ok(request, expires=expires), now=0.0)
     assert isinstance(events(registration)[0], Granted)
     return registration
 
 
-def refusal(registration: Registration) -> DcsdkError:
+def refusal(registration: RegistrationMachine) -> DcsdkError:
     (event,) = events(registration)
     assert isinstance(event, Refused)
     assert registration.state is RegistrationState.ENDED

@@ -43,7 +43,7 @@ class AccessBinding:
 
 
 @dataclass(slots=True, kw_only=True)
-class Negotiation:
+class MechanismNegotiation:
     """The security lists of a registration under way, by its Call-ID.
 
     Attributes:

@@ -15,7 +15,7 @@ from dcsdk.emulator.access.bindings import (
     MAX_NEGOTIATIONS,
     AccessBinding,
     BindingTable,
-    Negotiation,
+    MechanismNegotiation,
 )
 from dcsdk.errors import ParseError, RemoteProtocolError
 from dcsdk.ims.mediasec import (
@@ -75,7 +75,7 @@ class AccessRegistrar:
         self._path = path
         self._visited_network = visited_network
         self._faults = faults
-        self._negotiations: OrderedDict[str, Negotiation] = OrderedDict()
+        self._negotiations: OrderedDict[str, MechanismNegotiation] = OrderedDict()
 
     def outgoing(self, incoming: IncomingRequest) -> tuple[Request, str]:
         """Prepare a REGISTER for the S-CSCF.
@@ -151,7 +151,7 @@ class AccessRegistrar:
             raise RegistrationRefused(
                 420, "no extension is supported", ("Unsupported", ", ".join(options))
             )
-        negotiation = self._negotiations.get(request.call_id, Negotiation())
+        negotiation = self._negotiations.get(request.call_id, MechanismNegotiation())
         if not _answers_a_challenge(request):
             negotiation.is_challenged = False  # the UE starts over
         if negotiation.is_challenged and not are_equal(negotiation.client, client):
@@ -193,12 +193,12 @@ class AccessRegistrar:
         return [("Security-Server", str(mechanism)) for mechanism in shown]
 
     def _note_challenge(self, call_id: str, client: tuple[SecurityMechanism, ...]) -> None:
-        negotiation = self._negotiations.get(call_id, Negotiation())
+        negotiation = self._negotiations.get(call_id, MechanismNegotiation())
         negotiation.client = client
         negotiation.is_challenged = True
         self._remember(call_id, negotiation)
 
-    def _remember(self, call_id: str, negotiation: Negotiation) -> None:
+    def _remember(self, call_id: str, negotiation: MechanismNegotiation) -> None:
         self._negotiations[call_id] = negotiation
         while len(self._negotiations) > MAX_NEGOTIATIONS:
             self._negotiations.popitem(last=False)

@@ -156,17 +156,6 @@ class Hss:
                 ],
             )
 
-    def remove_subscriber(self, private_identity: str) -> None:
-        """Remove a subscription with its registrations; no error when there is none.
-
-        Raises:
-            HssError: the database cannot answer.
-        """
-        with self._work() as connection:
-            connection.execute(
-                "DELETE FROM subscribers WHERE private_identity = ?", (private_identity,)
-            )
-
     def subscriber(self, private_identity: str) -> Subscriber | None:
         """Find a subscription by its private identity.
 

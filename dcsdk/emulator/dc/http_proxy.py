@@ -42,7 +42,7 @@ _HOP_BY_HOP = frozenset(
 """RFC 9110 7.6.1; and what the proxy says itself."""
 
 
-class Exchange(Protocol):
+class ProxiedExchange(Protocol):
     """One request on a channel, as the ``http`` application protocol hands it over."""
 
     method: str
@@ -53,10 +53,10 @@ class Exchange(Protocol):
     async def respond(self, status: int, headers: Any = None, body: Any = b"") -> None: ...
 
 
-class HttpServerChannel(Protocol):
+class ProxiedChannel(Protocol):
     """The server's side of the ``http`` application protocol."""
 
-    def requests(self) -> AsyncIterator[Exchange]: ...
+    def requests(self) -> AsyncIterator[ProxiedExchange]: ...
     async def aclose(self, timeout_s: float = ...) -> None: ...
 
 
@@ -116,7 +116,7 @@ class HttpProxy:
 
     async def serve(
         self,
-        channel: HttpServerChannel,
+        channel: ProxiedChannel,
         *,
         stream_id: int,
         peer: str,
@@ -141,7 +141,7 @@ class HttpProxy:
             await channel.aclose()
 
     async def _forward(
-        self, exchange: Exchange, stream_id: int, peer: str, replacement_url: str
+        self, exchange: ProxiedExchange, stream_id: int, peer: str, replacement_url: str
     ) -> None:
         line = f"{exchange.method} {exchange.target}"
         self._tell(peer, self._name, f"{line} (stream {stream_id})", b"")
@@ -169,7 +169,7 @@ class HttpProxy:
                 await response.aclose()
 
     async def _answer(
-        self, exchange: Exchange, response: httpx2.Response, peer: str, line: str
+        self, exchange: ProxiedExchange, response: httpx2.Response, peer: str, line: str
     ) -> None:
         seen = bytearray()
 
@@ -191,7 +191,7 @@ class HttpProxy:
         finally:
             self._tell(self._name, peer, f"{response.status_code} ({line})", bytes(seen))
 
-    async def _refuse(self, exchange: Exchange, status: int, peer: str, line: str) -> None:
+    async def _refuse(self, exchange: ProxiedExchange, status: int, peer: str, line: str) -> None:
         self._tell(self._name, peer, f"{status} ({line})", b"")
         await exchange.respond(status)
 

@@ -46,7 +46,7 @@ class TraceEvent:
     data: bytes = b""
 
 
-Subscriber = Callable[[TraceEvent], None]
+TraceSubscriber = Callable[[TraceEvent], None]
 
 
 class TraceBus:
@@ -61,7 +61,7 @@ class TraceBus:
 
     def __init__(self, capacity: int = DEFAULT_CAPACITY) -> None:
         self._events: deque[TraceEvent] = deque(maxlen=capacity)
-        self._subscribers: list[Subscriber] = []
+        self._subscribers: list[TraceSubscriber] = []
         self._names: dict[tuple[Address, Address | None], str] = {}
 
     def __iter__(self) -> Iterator[TraceEvent]:
@@ -130,7 +130,7 @@ class TraceBus:
                 self._drop(subscriber)
         return event
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+    def subscribe(self, subscriber: TraceSubscriber) -> Callable[[], None]:
         """Call ``subscriber`` with each event from now on.
 
         Returns:
@@ -174,7 +174,7 @@ class TraceBus:
         finally:
             unsubscribe()
 
-    def _drop(self, subscriber: Subscriber) -> None:
+    def _drop(self, subscriber: TraceSubscriber) -> None:
         if subscriber in self._subscribers:
             self._subscribers.remove(subscriber)
 

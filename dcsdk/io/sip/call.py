@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from dcsdk.errors import (
     CallRejected,
@@ -21,6 +21,7 @@ from dcsdk.errors import (
     RemoteProtocolError,
 )
 from dcsdk.io.mailbox import Mailbox
+from dcsdk.io.sip.endpoint import SipEndpoint
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.requests import ClientTransaction, IncomingRequest
 from dcsdk.sip.dialog import Dialog, DialogState, OfferExchange, glare_wait_s
@@ -28,14 +29,42 @@ from dcsdk.sip.identifiers import random_between
 from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration_values import retry_after_s
 
-if TYPE_CHECKING:
-    from dcsdk.io.sip.user_agent import SipUserAgent
-
 logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
 DIALOG_ENDING_STATUSES = frozenset({404, 408, 410, 416, 480, 481, 482, 483, 484, 485, 502, 604})
 """Answers to a request inside a dialog that mean its end (RFC 5057 5.1, RFC 3261 12.2.1.2)."""
+
+
+class DialogOwner(Protocol):
+    """What a dialog needs of its user agent, as ``dcsdk.io.sip.user_agent`` gives it."""
+
+    endpoint: SipEndpoint
+    is_closed: bool
+
+    def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> asyncio.Task[Any]:
+        """Run a task that ends with the user agent at the latest."""
+
+    def end_later(self, leg: CallLeg) -> None:
+        """End a dialog with BYE in a task of the user agent."""
+
+    def forget(self, leg: CallLeg) -> None:
+        """A dialog is over; unknown ones are no error."""
+
+    def refuses_extensions(self, incoming: IncomingRequest) -> bool:
+        """Answer 420 to a request that requires what we cannot do."""
+
+    def answer_outside(self, incoming: IncomingRequest) -> None:
+        """Answer a request that is neither INVITE, BYE nor ACK."""
+
+    def common_headers(self, method: str, flow: Flow) -> list[tuple[str, str]]:
+        """Headers of every request of ours."""
+
+    def invite_headers(self, features: str, flow: Flow) -> list[tuple[str, str]]:
+        """Headers of every INVITE of ours."""
+
+    def answer_headers(self, features: str, flow: Flow) -> list[tuple[str, str]]:
+        """Headers of a 18x or 2xx of ours to INVITE."""
 
 
 class IncomingReoffer:
@@ -97,7 +126,7 @@ class IncomingReoffer:
 
 
 class CallLeg:
-    """One dialog. Made by :class:`SipUserAgent`; early until its 2xx.
+    """One dialog. Made by the user agent; early until its 2xx.
 
     Attributes:
         dialog: the protocol state.
@@ -112,7 +141,7 @@ class CallLeg:
         refuse: answers the peer's INVITE with a status, as long as the dialog is early.
     """
 
-    def __init__(self, agent: SipUserAgent, dialog: Dialog, flow: Flow, features: str) -> None:
+    def __init__(self, agent: DialogOwner, dialog: Dialog, flow: Flow, features: str) -> None:
         self.dialog = dialog
         self.flow = flow
         self.exchange = OfferExchange()

@@ -225,7 +225,7 @@ class SipEndpoint:
             message = self._with_via(message, flow)
         self._send_now(message, flow)
 
-    # --- for the two handles ---------------------------------------------------------------------
+    # --- for the two handles (TransactionControl) ------------------------------------------------
     def cancel(self, machine: InviteClientTransaction) -> None:
         """Cancel an INVITE of ours."""
         self._layer.cancel(machine, now=self._loop.time())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dcsdk.errors import (
     CallRejected,
@@ -18,15 +18,12 @@ from dcsdk.errors import (
     RemoteProtocolError,
     TransportError,
 )
-from dcsdk.io.sip.call import SDP, CallLeg, rejected
+from dcsdk.io.sip.call import SDP, CallLeg, DialogOwner, rejected
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.requests import ClientTransaction, IncomingRequest
 from dcsdk.sip.dialog import Dialog, DialogState
 from dcsdk.sip.message import Request, Response
 from dcsdk.sip.uri import NameAddr
-
-if TYPE_CHECKING:
-    from dcsdk.io.sip.user_agent import SipUserAgent
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +37,17 @@ MAX_FORKS = 32
 """Answers from different places that are ended with BYE; more are only acknowledged."""
 
 
-class OutgoingCall:
+class InviteOwner(DialogOwner, Protocol):
+    """What an INVITE of ours needs of its user agent: all that its dialogs need, and more."""
+
+    def add(self, leg: CallLeg) -> None:
+        """Know a dialog, so that requests find it."""
+
+    def retry(self, request: Request, response: Response) -> Request | None:
+        """Make the INVITE anew after 401, 407 or 494, ``None`` when there is no way."""
+
+
+class OutgoingInvite:
     """An INVITE of ours, until its first 2xx or its refusal.
 
     Attributes:
@@ -49,7 +56,7 @@ class OutgoingCall:
     """
 
     def __init__(
-        self, agent: SipUserAgent, request: Request, flow: Flow, features: str, timeout_s: float
+        self, agent: InviteOwner, request: Request, flow: Flow, features: str, timeout_s: float
     ) -> None:
         self.progress: list[int] = []
         self.call_id = request.call_id
@@ -164,7 +171,7 @@ class OutgoingCall:
         self._fail(TransportError("the user agent closed"))
 
 
-class IncomingCall:
+class IncomingInvite:
     """An INVITE that waits for our answer.
 
     Attributes:
@@ -172,7 +179,7 @@ class IncomingCall:
         leg: the dialog, early until ``accept``.
     """
 
-    def __init__(self, agent: SipUserAgent, incoming: IncomingRequest, leg: CallLeg) -> None:
+    def __init__(self, agent: DialogOwner, incoming: IncomingRequest, leg: CallLeg) -> None:
         self.body = incoming.request.body
         self.leg = leg
         self._agent = agent

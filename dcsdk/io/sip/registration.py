@@ -9,12 +9,12 @@ from dcsdk.errors import DcsdkError, OperationTimeout
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.tasks import TaskSet
 from dcsdk.sip.message import Request, Response
-from dcsdk.sip.registration import Registration
+from dcsdk.sip.registration import RegistrationMachine
 from dcsdk.sip.registration_values import Deregistered, Granted, Lost, Refused
 
 
 class SipRegistration:
-    """The asyncio side of :class:`dcsdk.sip.registration.Registration`.
+    """The asyncio side of :class:`dcsdk.sip.registration.RegistrationMachine`.
 
     Args:
         machine: not yet started.
@@ -25,7 +25,7 @@ class SipRegistration:
 
     def __init__(
         self,
-        machine: Registration,
+        machine: RegistrationMachine,
         *,
         send: Callable[[Request], Awaitable[Response]],
         on_granted: Callable[[Granted], None],

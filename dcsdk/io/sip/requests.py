@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Self
+from typing import Protocol, Self
 
 from dcsdk.errors import DcsdkError, LocalProtocolError, TransportError
 from dcsdk.io.sip.flow import Flow
@@ -14,11 +14,21 @@ from dcsdk.sip.message import Request, Response
 from dcsdk.sip.server_transaction import InviteServerTransaction
 from dcsdk.sip.transaction import ClientTx, ServerTx
 
-if TYPE_CHECKING:
-    from dcsdk.io.sip.endpoint import SipEndpoint
-
 MAX_QUEUED_RESPONSES = 64
 """Provisional responses of one request that wait to be read; later ones are dropped."""
+
+
+class TransactionControl(Protocol):
+    """What the two handles need of their endpoint: the way to their transactions."""
+
+    def cancel(self, machine: InviteClientTransaction) -> None:
+        """Cancel an INVITE of ours."""
+
+    def respond(self, machine: ServerTx, response: Response) -> None:
+        """Send a response in its transaction."""
+
+    def respond_until_acked(self, machine: InviteServerTransaction, response: Response) -> None:
+        """Send a 2xx in its transaction and repeat it until the ACK comes."""
 
 
 class ClientTransaction:
@@ -36,7 +46,7 @@ class ClientTransaction:
             (another one).
     """
 
-    def __init__(self, endpoint: SipEndpoint, request: Request, flow: Flow) -> None:
+    def __init__(self, endpoint: TransactionControl, request: Request, flow: Flow) -> None:
         self.request = request
         self.flow = flow
         self.on_response: Callable[[Response], object] | None = None
@@ -114,7 +124,11 @@ class IncomingRequest:
     """
 
     def __init__(
-        self, endpoint: SipEndpoint, request: Request, flow: Flow, machine: ServerTx | None
+        self,
+        endpoint: TransactionControl,
+        request: Request,
+        flow: Flow,
+        machine: ServerTx | None,
     ) -> None:
         self.request = request
         self.flow = flow

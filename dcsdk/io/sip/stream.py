@@ -11,14 +11,12 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
-from dcsdk.errors import OperationTimeout, TransportError
+from dcsdk.errors import TransportError
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.flow import Flow, FlowCallbacks, TransportLimits, TransportName, to_address
-from dcsdk.sip.framing import PING, PONG, FramingError, KeepAlive, Malformed, StreamFramer
+from dcsdk.sip.framing import PONG, FramingError, KeepAlive, Malformed, StreamFramer
 from dcsdk.sip.parser import MessageError
 
-PONG_TIMEOUT_S = 10.0
-"""A ping that is not answered in this time ends the flow (RFC 5626 4.4.1)."""
 MAX_PONGS = 16
 """Pings that came at once and are answered; a peer waits for an answer before it asks again."""
 
@@ -44,7 +42,6 @@ class StreamFlow(Flow, asyncio.Protocol):
         "_is_ending",
         "_limits",
         "_on_gone",
-        "_pongs",
         "_stream",
         "is_made",
         "local",
@@ -72,7 +69,6 @@ class StreamFlow(Flow, asyncio.Protocol):
         self._error: Exception | None = None
         self._is_ending = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._pongs: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"StreamFlow({self.transport} {self.local} -> {self.remote})"
@@ -93,30 +89,6 @@ class StreamFlow(Flow, asyncio.Protocol):
         if self._callbacks.trace is not None:
             self._callbacks.run(self._callbacks.trace, "out", self, data)
         self._write(stream, data)
-
-    async def ping(self, timeout_s: float = PONG_TIMEOUT_S) -> None:
-        """Send a keep-alive and wait for its answer; without one the flow is closed.
-
-        Raises:
-            OperationTimeout: no answer in ``timeout_s``.
-            TransportError: the connection is, or was, closed.
-
-        Source: RFC 5626 4.4.1.
-        """
-        stream = self._stream
-        if stream is None or stream.is_closing():
-            raise TransportError(f"the connection to {self.remote} is closed")
-        if self._pongs is None or self._pongs.done():
-            self._pongs = asyncio.get_running_loop().create_future()
-            self._framer.ping_sent()
-            self._write(stream, PING)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.shield(self._pongs)
-        except TimeoutError:
-            error = OperationTimeout(f"{self.remote} answered no ping", source="RFC 5626 4.4.1")
-            self.abort(TransportError(str(error)))
-            raise error from None
 
     def close(self) -> None:
         self._is_ending = True
@@ -149,9 +121,7 @@ class StreamFlow(Flow, asyncio.Protocol):
         for event in events:
             if event is KeepAlive.PING:
                 continue
-            if event is KeepAlive.PONG:
-                self._take_pong()
-            elif isinstance(event, Malformed):
+            if isinstance(event, Malformed):
                 callbacks.run(callbacks.on_malformed, event.error, self)
             else:
                 callbacks.run(callbacks.on_message, event, self)
@@ -170,9 +140,6 @@ class StreamFlow(Flow, asyncio.Protocol):
         self._stream = None
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._pongs is not None and not self._pongs.done():
-            self._pongs.set_exception(error or TransportError("the connection was closed"))
-            self._pongs.exception()  # whoever waits gets it; nobody has to
         self._on_gone(self)
         self._callbacks.run(self._callbacks.on_closed, self, error)
 
@@ -189,10 +156,6 @@ class StreamFlow(Flow, asyncio.Protocol):
         if self._stream is not None and not self._stream.is_closing():
             with contextlib.suppress(TransportError):  # on_closed gets the error
                 self._write(self._stream, PONG * min(count, MAX_PONGS))
-
-    def _take_pong(self) -> None:
-        if self._pongs is not None and not self._pongs.done():
-            self._pongs.set_result(None)
 
     def _give_up(self, error: FramingError) -> None:
         """End a stream whose next message cannot be found, after a last word about this one."""

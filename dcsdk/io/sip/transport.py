@@ -31,7 +31,7 @@ from dcsdk.io.sip.flow import (
     to_address,
 )
 from dcsdk.io.sip.stream import StreamFlow
-from dcsdk.io.sip.udp import UdpFlow, UdpSocket
+from dcsdk.io.sip.udp import SipUdpSocket, UdpFlow
 from dcsdk.io.tasks import TaskSet
 from dcsdk.sip.message import Message
 from dcsdk.sip.parser import MessageError
@@ -80,7 +80,7 @@ class SipTransport:
         self._limits = limits or TransportLimits()
         self._tasks = TaskSet("sip transport")
         self._listeners: list[socket.socket] = []
-        self._udp: list[UdpSocket] = []
+        self._udp: list[SipUdpSocket] = []
         self._flows: set[StreamFlow] = set()
         self._connecting: set[asyncio.Timeout] = set()
         self._handshakes: dict[asyncio.Task[None], float] = {}
@@ -247,11 +247,11 @@ class SipTransport:
         return True
 
     # --- UDP -------------------------------------------------------------------------------------
-    async def _open_udp(self, host: str, port: int, *, is_ipv6: bool) -> UdpSocket:
+    async def _open_udp(self, host: str, port: int, *, is_ipv6: bool) -> SipUdpSocket:
         sock = _bind(host, port, is_ipv6=is_ipv6, kind=socket.SOCK_DGRAM)
         with contextlib.suppress(OSError):  # a smaller buffer than wished for is no error
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_RECEIVE_BUFFER_BYTES)
-        udp = UdpSocket(self._callbacks, self._limits, to_address(sock.getsockname()))
+        udp = SipUdpSocket(self._callbacks, self._limits, to_address(sock.getsockname()))
         loop = asyncio.get_running_loop()
         try:
             await loop.create_datagram_endpoint(lambda: udp, sock=sock)

@@ -22,7 +22,7 @@ MAX_DATAGRAM_BYTES = 65_507
 """Largest UDP payload over IPv4."""
 
 
-class UdpSocket(asyncio.DatagramProtocol):
+class SipUdpSocket(asyncio.DatagramProtocol):
     """One UDP socket, for all peers and both directions.
 
     Attributes:
@@ -110,7 +110,7 @@ class UdpFlow(Flow):
     wildcard; on one from ``connect`` it is the address the routing table names.
     """
 
-    socket: UdpSocket = field(repr=False)
+    socket: SipUdpSocket = field(repr=False)
     local: Address = field(compare=False)
     remote: Address
     sockaddr: Any = field(repr=False)

@@ -15,7 +15,7 @@ from dcsdk.ims.feature_tags import format_feature
 from dcsdk.io.sip.call import SDP, CallLeg
 from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip.flow import Flow
-from dcsdk.io.sip.invitation import IncomingCall, OutgoingCall, asserted_identity
+from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite, asserted_identity
 from dcsdk.io.tasks import TaskSet, finish_all
 from dcsdk.sip.client_transaction import MAX_FORWARDS
 from dcsdk.sip.dialog import Dialog
@@ -61,7 +61,7 @@ class SipUserAgent:
         *,
         identity: str,
         user: str | None,
-        on_call: Callable[[IncomingCall], None],
+        on_call: Callable[[IncomingInvite], None],
         user_agent: str = "dcsdk",
         extra_headers: Callable[[str, Flow], list[tuple[str, str]]] = lambda _, __: [],
         retry_headers: RetryHeaders = lambda _, __: None,
@@ -78,7 +78,7 @@ class SipUserAgent:
         self._retry_headers = retry_headers
         self._timeout_s = timeout_s
         self._legs: dict[tuple[str, str | None, str | None], CallLeg] = {}
-        self._outgoing: set[OutgoingCall] = set()
+        self._outgoing: set[OutgoingInvite] = set()
         self._tasks = TaskSet("sip user agent")
         self._is_closing = self.is_closed = False
 
@@ -100,7 +100,7 @@ class SipUserAgent:
         *,
         features: Mapping[str, str | None],
         headers: Iterable[tuple[str, str]] = (),
-    ) -> OutgoingCall:
+    ) -> OutgoingInvite:
         """Send an INVITE with an SDP offer.
 
         Args:
@@ -127,7 +127,7 @@ class SipUserAgent:
         lines.extend(headers)
         lines.add("Content-Type", SDP)
         request = Request(method="INVITE", uri=uri, headers=lines, body=body)
-        call = OutgoingCall(self, request, flow, written, self._timeout_s)
+        call = OutgoingInvite(self, request, flow, written, self._timeout_s)
         self._outgoing.add(call)
         call.when_done(lambda: self._outgoing.discard(call))
         return call
@@ -263,7 +263,7 @@ class SipUserAgent:
             if request.body:
                 leg.exchange.begin_remote()
             self.add(leg)
-            self._on_call(IncomingCall(self, incoming, leg))
+            self._on_call(IncomingInvite(self, incoming, leg))
 
     def refuses_extensions(self, incoming: IncomingRequest) -> bool:
         """Answer 420 to what we cannot do (RFC 3261 8.2.2.3)."""

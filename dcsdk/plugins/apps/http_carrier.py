@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dcsdk.errors import ChannelClosed, OperationTimeout
 from dcsdk.http import HttpClientFraming, HttpServerFraming
-from dcsdk.http.messages import Event
+from dcsdk.http.messages import HttpEvent
 from dcsdk.security import SecurityReport
 
 SLICE_BYTES = 64 * 1024
@@ -72,7 +72,7 @@ class FramingDriver:
             self._sent_at = self.time()
         self.machine.touch(now=self.time())
 
-    async def next_event(self, *, timeout_s: float | None = None) -> Event:
+    async def next_event(self, *, timeout_s: float | None = None) -> HttpEvent:
         """Return the machine's next event, reading the channel until there is one.
 
         Args:

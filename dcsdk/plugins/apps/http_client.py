@@ -27,7 +27,7 @@ from dcsdk.http import (
     MessageEnded,
     ResponseReceived,
 )
-from dcsdk.http.messages import Event
+from dcsdk.http.messages import HttpEvent
 from dcsdk.plugins.apps.http_carrier import CLOSE_TIMEOUT_S, Carrier, FramingDriver, slices
 from dcsdk.security import SecurityReport
 
@@ -215,7 +215,7 @@ class _Exchange(httpx2.AsyncByteStream):
         if upload.cancelled() or upload.exception() is not None:
             self._driver.abort()
 
-    async def _next_event(self) -> Event:
+    async def _next_event(self) -> HttpEvent:
         try:
             return await self._driver.next_event(timeout_s=self._timeouts.get("read"))
         except DcsdkError:

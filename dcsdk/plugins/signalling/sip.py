@@ -35,7 +35,7 @@ from dcsdk.io.keylog import log_tls_secrets
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip.flow import Flow
-from dcsdk.io.sip.invitation import IncomingCall
+from dcsdk.io.sip.invitation import IncomingInvite
 from dcsdk.io.sip.registration import SipRegistration
 from dcsdk.io.sip.user_agent import SipUserAgent
 from dcsdk.io.tasks import TaskSet
@@ -45,7 +45,7 @@ from dcsdk.security import SignallingSecurity
 from dcsdk.sip.digest import DigestClient
 from dcsdk.sip.identifiers import new_tag
 from dcsdk.sip.message import Request, Response
-from dcsdk.sip.registration import Registration
+from dcsdk.sip.registration import RegistrationMachine
 from dcsdk.sip.registration_values import Granted, RegistrationSettings
 from dcsdk.sip.timers import PROFILES, SipTimers
 from dcsdk.sip.uri import SipUri
@@ -174,7 +174,7 @@ class SipSignalling(Signalling):
         self._features = request.contact_features
         endpoint = self._running()
         self._registration = SipRegistration(
-            Registration(settings, entropy=endpoint.entropy),
+            RegistrationMachine(settings, entropy=endpoint.entropy),
             send=self._send_register,
             on_granted=self._granted,
             on_lost=self._registration_lost,
@@ -228,7 +228,7 @@ class SipSignalling(Signalling):
     def invitations(self) -> AsyncIterator[IncomingInvitation]:
         return self._waiting
 
-    def _call_arrived(self, call: IncomingCall) -> None:
+    def _call_arrived(self, call: IncomingInvite) -> None:
         try:
             offer = SessionDescription.parse(call.body) if call.body else None
         except ParseError as exc:

@@ -16,7 +16,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip.call import SDP, CallLeg, IncomingReoffer
-from dcsdk.io.sip.invitation import IncomingCall, OutgoingCall
+from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.sip.message import Response
 
@@ -88,7 +88,7 @@ class SipDialog(SignallingDialog):
 class SipOutgoingInvitation(OutgoingInvitation):
     """An INVITE we sent."""
 
-    def __init__(self, call: OutgoingCall, bye_timeout_s: float) -> None:
+    def __init__(self, call: OutgoingInvite, bye_timeout_s: float) -> None:
         self._call = call
         self._bye_timeout_s = bye_timeout_s
 
@@ -105,7 +105,7 @@ class SipIncomingInvitation(IncomingInvitation):
     """An INVITE that waits for our answer."""
 
     def __init__(
-        self, call: IncomingCall, offer: SessionDescription | None, bye_timeout_s: float
+        self, call: IncomingInvite, offer: SessionDescription | None, bye_timeout_s: float
     ) -> None:
         self.offer = offer
         self.call_id = call.leg.dialog.call_id

@@ -87,13 +87,6 @@ def test_a_subscriber_needs_a_public_identity(hss: Hss) -> None:
         )
 
 
-def test_a_removed_subscriber_takes_its_registrations_along(hss: Hss) -> None:
-    hss.save_binding(binding(), identities=ALICE.public_identities, now=0)
-    hss.remove_subscriber("alice@ims.example")
-    assert hss.owner_of("sip:alice@ims.example") is None
-    assert hss.bindings("sip:alice@ims.example", now=1) == ()
-
-
 def test_a_contact_is_registered_for_every_identity_of_the_set(hss: Hss) -> None:
     hss.save_binding(binding(), identities=ALICE.public_identities, now=0)
     (found,) = hss.bindings("tel:+49301234567", now=1)

@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from dcsdk.errors import (
-    OperationTimeout,
     PeerUnreachable,
     TransportError,
 )
-from dcsdk.interfaces import Address
 from dcsdk.io.sip.flow import TransportLimits, TransportName
 from dcsdk.io.sip.stream import StreamFlow
 from dcsdk.sip.message import Response
@@ -34,41 +32,13 @@ async def test_a_ping_is_answered_with_a_pong() -> None:
             assert await reader.readexactly(2) == b"\r\n"
 
 
-async def test_our_pings_are_answered() -> None:
+async def test_a_tcp_connection_says_what_it_is() -> None:
     async with node() as server, node() as ue:
         address = await server.transport.listen("tcp", "127.0.0.1")
         flow = await ue.transport.connect("tcp", *address)
         assert isinstance(flow, StreamFlow)
-        await asyncio.gather(flow.ping(), flow.ping())
-        await flow.ping()
         assert flow.tls is None
         assert "127.0.0.1" in repr(flow)
-
-
-@pytest.mark.clause("RFC 5626 4.4.1")
-async def test_a_flow_whose_pings_are_not_answered_is_closed(
-    silent_address: Address,
-) -> None:
-    async with node() as ue:
-        flow = await ue.transport.connect("tcp", *silent_address)
-        assert isinstance(flow, StreamFlow)
-        with pytest.raises(OperationTimeout):
-            await flow.ping(timeout_s=0.01)
-        closed, error = await ue.closed.get()
-        assert closed is flow
-        assert isinstance(error, TransportError)
-        with pytest.raises(TransportError):
-            await flow.ping()
-
-
-async def test_a_ping_ends_with_the_connection() -> None:
-    async with node() as ue:
-        quiet = await asyncio.start_server(lambda r, w: w.close(), "127.0.0.1", 0)
-        async with quiet:
-            flow = await ue.transport.connect("tcp", *quiet.sockets[0].getsockname())
-            assert isinstance(flow, StreamFlow)
-            with pytest.raises(TransportError):
-                await flow.ping()
 
 
 async def test_a_malformed_message_does_not_end_the_connection() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dcsdk.io.sip.flow import TransportLimits, TransportName
 from dcsdk.io.sip.stream import StreamFlow
-from dcsdk.io.sip.udp import UdpSocket
+from dcsdk.io.sip.udp import SipUdpSocket
 
 from .test_transport import Contexts, context, node, options, raw, until
 
@@ -76,7 +76,7 @@ async def test_closing_gives_up_what_a_udp_socket_has_not_sent(
 ) -> None:
     async with node() as server:
         await server.transport.listen("udp", "127.0.0.1")
-        monkeypatch.setattr(UdpSocket, "close", lambda self: None)  # as if its buffer were full
+        monkeypatch.setattr(SipUdpSocket, "close", lambda self: None)  # as if its buffer were full
         await server.transport.aclose(timeout_s=0.01)
 
 

@@ -19,7 +19,7 @@ from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip.call import CallLeg
 from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint
 from dcsdk.io.sip.flow import Flow
-from dcsdk.io.sip.invitation import IncomingCall, OutgoingCall
+from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite
 from dcsdk.io.sip.user_agent import SipUserAgent
 from dcsdk.sip.message import Request
 from dcsdk.sip.timers import SipTimers
@@ -38,7 +38,7 @@ class Side:
     """A user agent on its endpoint, and the calls that reached it."""
 
     def __init__(self, name: str, timers: SipTimers, timeout_s: float) -> None:
-        self.calls: Mailbox[IncomingCall] = Mailbox(8)
+        self.calls: Mailbox[IncomingInvite] = Mailbox(8)
         self.agent = SipUserAgent(
             identity=f"sip:{name}@ims.example",
             user=name,
@@ -51,7 +51,7 @@ class Side:
         self.agent.attach(self.endpoint)
         self.flow: Flow | None = None
 
-    def invite(self, target: str = "sip:bob@ims.example") -> OutgoingCall:
+    def invite(self, target: str = "sip:bob@ims.example") -> OutgoingInvite:
         assert self.flow is not None
         return self.agent.invite(target, OFFER, self.flow, features=FEATURES)
 
