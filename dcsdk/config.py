@@ -20,7 +20,7 @@ from typing import Any, Literal, Self, TypeVar
 from dcsdk.errors import ConfigError, ParseError
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.security import Secret
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.uri import SipUri
 
 SipTransportName = Literal["udp", "tcp", "tls"]
 MAX_CONFIG_BYTES = 1 << 20

@@ -92,7 +92,7 @@ def imports(path: str) -> list[tuple[int, str, str]]:
 
 
 def parts_imported(path: str) -> list[tuple[int, str]]:
-    """Return (line, part) of every import of dcsdk: ``dcsdk.sip.uri`` is the part ``sip``."""
+    """Return (line, part) of every import of dcsdk: ``dcsdk.ice.agent`` is the part ``ice``."""
     found = set()
     for line, module, name in imports(path):
         names = module.split(".") + ([name] if name else [])
@@ -102,7 +102,7 @@ def parts_imported(path: str) -> list[tuple[int, str]]:
 
 
 def part_of(path: str) -> str:
-    """Return the part a file belongs to: ``dcsdk/sip/uri.py`` is in ``sip``."""
+    """Return the part a file belongs to: ``dcsdk/sip/syntax/uri.py`` is in ``sip``."""
     name = Path(path).parts[1]
     return name.removesuffix(".py")
 

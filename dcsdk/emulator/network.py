@@ -40,8 +40,8 @@ from dcsdk.io.sip.transport import TransportName
 from dcsdk.io.tasks import finish_all
 from dcsdk.registry import Registry
 from dcsdk.security import SecurityScope
-from dcsdk.sip.timers import PROFILES
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.uri import SipUri
+from dcsdk.sip.transactions.timers import PROFILES
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from dcsdk.emulator.lab.trace import DEFAULT_CAPACITY
 from dcsdk.errors import ConfigError
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.security import Secret
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.uri import SipUri
 
 DEMO_DOMAIN = "ims.example"
 DEMO_USERS = ("alice", "bob")

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from enum import Enum, auto
 
 from dcsdk.errors import LocalProtocolError, ParseError, RemoteProtocolError
-from dcsdk.sip.client_transaction import MAX_FORWARDS
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.identifiers import Entropy, random_between
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import MAX_CSEQ, NameAddr, OpaqueUri, SipUri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.identifiers import Entropy, random_between
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import MAX_CSEQ, NameAddr, OpaqueUri, SipUri
+from dcsdk.sip.transactions.client_transaction import MAX_FORWARDS
 
 MAX_ROUTES = 32
 """Elements a route set may have."""

@@ -25,8 +25,8 @@ from dcsdk.sip.digest_values import (
     parse_auth_parameters,
     take,
 )
-from dcsdk.sip.grammar import quote
-from dcsdk.sip.uri import parse_uri
+from dcsdk.sip.syntax.grammar import quote
+from dcsdk.sip.syntax.uri import parse_uri
 
 __all__ = [
     "ALGORITHMS",

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dcsdk.errors import ConfigError, LocalProtocolError, ParseError
-from dcsdk.sip.grammar import QUOTED_TEXT, TOKEN_TEXT, Parameters, is_token, quote, unquote
+from dcsdk.sip.syntax.grammar import QUOTED_TEXT, TOKEN_TEXT, Parameters, is_token, quote, unquote
 
 MAX_AUTH_PARAMETERS = 64
 """Parameters one challenge or one set of credentials may have."""

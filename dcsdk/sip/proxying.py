@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dcsdk.errors import ParseError, RemoteProtocolError
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import NameAddr, SipUri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import NameAddr, SipUri
 
 DEFAULT_MAX_FORWARDS = 70
 

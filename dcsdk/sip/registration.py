@@ -15,11 +15,7 @@ from enum import Enum, auto
 from dcsdk.errors import DcsdkError, LocalProtocolError, ParseError, RegistrationFailed
 from dcsdk.ims.feature_tags import FeatureCaps, format_feature
 from dcsdk.ims.mediasec import SecurityMechanism, format_list, parse_list, signalling_mechanisms
-from dcsdk.sip.client_transaction import MAX_FORWARDS
 from dcsdk.sip.digest import DigestClient
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.identifiers import Entropy, new_call_id, new_tag, random_between
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration_values import (
     MAX_EXPIRES_S,
     Deregistered,
@@ -32,8 +28,12 @@ from dcsdk.sip.registration_values import (
     refresh_after_s,
     registration_failure,
 )
-from dcsdk.sip.timers import TimerSet
-from dcsdk.sip.uri import SipUri, parse_uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.identifiers import Entropy, new_call_id, new_tag, random_between
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri, parse_uri
+from dcsdk.sip.transactions.client_transaction import MAX_FORWARDS
+from dcsdk.sip.transactions.timers import TimerSet
 
 MAX_CHALLENGES_IN_A_ROW = 2
 """Challenges answered without success before the attempt ends (TS 24.229 5.1.1.5)."""

@@ -14,7 +14,7 @@ from dcsdk.ims.feature_tags import FeatureCaps
 from dcsdk.ims.mediasec import SecurityMechanism
 from dcsdk.security import Secret
 from dcsdk.sip.digest import ALGORITHMS
-from dcsdk.sip.message import Response
+from dcsdk.sip.syntax.message import Response
 
 MAX_EXPIRES_S = 2**32 - 1
 RETRY_BASE_S = 30.0

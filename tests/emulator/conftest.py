@@ -15,7 +15,7 @@ from dcsdk.emulator.core.scscf import Scscf
 from dcsdk.emulator.lab.trace import TraceBus
 from dcsdk.interfaces import Address
 from dcsdk.security import Secret
-from dcsdk.sip.timers import SipTimers
+from dcsdk.sip.transactions.timers import SipTimers
 from tests.emulator.fake_control import FakeControl
 
 TIMERS = SipTimers(t1_s=0.05, t2_s=0.2, t4_s=0.2)

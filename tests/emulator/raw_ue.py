@@ -16,9 +16,9 @@ from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import Secret
 from dcsdk.sip.dialog import Dialog
 from dcsdk.sip.digest import DigestClient
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import SipUri, parse_uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri, parse_uri
 
 DOMAIN = "ims.example"
 

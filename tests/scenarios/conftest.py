@@ -10,7 +10,7 @@ import pytest
 
 from dcsdk import Client, Registry
 from dcsdk.emulator import Network
-from dcsdk.sip.timers import PROFILES, SipTimers
+from dcsdk.sip.transactions.timers import PROFILES, SipTimers
 from tests.scenarios.calls import Events, Ue, WatchedMedia
 
 MakeUe = Callable[..., Awaitable[Ue]]

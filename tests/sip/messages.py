@@ -6,9 +6,9 @@ import hashlib
 import itertools
 from collections.abc import Callable
 
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import parse_uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import parse_uri
 
 
 def counting_entropy(seed: str = "") -> Callable[[int], bytes]:

@@ -6,10 +6,10 @@ import string
 
 from hypothesis import strategies as st
 
-from dcsdk.sip.grammar import set_parameter
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import CSeq, NameAddr, OpaqueUri, SipUri, Via
+from dcsdk.sip.syntax.grammar import set_parameter
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import CSeq, NameAddr, OpaqueUri, SipUri, Via
 
 TOKEN_CHARS = string.ascii_letters + string.digits + "-.!%*_+`'~"
 

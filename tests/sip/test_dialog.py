@@ -6,8 +6,8 @@ import pytest
 
 from dcsdk.errors import LocalProtocolError, RemoteProtocolError
 from dcsdk.sip.dialog import MAX_ROUTES, Dialog, DialogState, OfferExchange, glare_wait_s
-from dcsdk.sip.message import Request
-from dcsdk.sip.uri import MAX_CSEQ
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.syntax.uri import MAX_CSEQ
 
 from .messages import answer, counting_entropy, request
 

@@ -12,7 +12,7 @@ from dcsdk.sip.proxying import (
     without_own_route,
     without_top_via,
 )
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.uri import SipUri
 
 from .messages import answer, request
 

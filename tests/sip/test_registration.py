@@ -17,7 +17,6 @@ from dcsdk.errors import (
 from dcsdk.ims.mediasec import SecurityMechanism, agreed
 from dcsdk.security import Secret
 from dcsdk.sip.digest import Challenge, Credentials, digest_response
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration import RegistrationMachine, RegistrationState
 from dcsdk.sip.registration_values import (
     Deregistered,
@@ -28,6 +27,7 @@ from dcsdk.sip.registration_values import (
     RegistrationSettings,
     refresh_after_s,
 )
+from dcsdk.sip.syntax.message import Request, Response
 
 from .messages import counting_entropy
 

@@ -17,7 +17,7 @@ from dcsdk.emulator.lab.faults import spoil
 from dcsdk.errors import ParseError, RemoteProtocolError
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.sdp.session import CONTENT_TYPE, SessionDescription
-from dcsdk.sip.message import Message, Request
+from dcsdk.sip.syntax.message import Message, Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,10 +25,10 @@ from dcsdk.interfaces import Address
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.io.sip.proxy import relay
 from dcsdk.io.sip.transport import Flow, TransportName
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import with_fewer_hops, with_record_route, without_own_route
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.uri import NameAddr, SipUri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import NameAddr, SipUri
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
 
 logger = logging.getLogger(__name__)
 

@@ -28,10 +28,10 @@ from dcsdk.ims.mediasec import (
 )
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.sip.digest import Credentials
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import with_fewer_hops
 from dcsdk.sip.registration_values import delta_seconds
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri
 
 TOKEN_BYTES = 8
 

@@ -19,11 +19,11 @@ from dcsdk.io.sip.endpoint import ClientTransaction, IncomingRequest
 from dcsdk.io.tasks import TaskSet
 from dcsdk.sdp.session import CONTENT_TYPE, SessionDescription
 from dcsdk.sip.dialog import Dialog, DialogState
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.identifiers import new_call_id, new_tag
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import with_fewer_hops
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.identifiers import new_call_id, new_tag
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri
 
 logger = logging.getLogger(__name__)
 

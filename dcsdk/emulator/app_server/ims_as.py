@@ -32,10 +32,10 @@ from dcsdk.ims.feature_tags import is_dcmtsi_contact
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.io.tasks import TaskSet
-from dcsdk.sip.message import Request
 from dcsdk.sip.proxying import without_own_route
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.uri import NameAddr, SipUri
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.syntax.uri import NameAddr, SipUri
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,7 @@ from dcsdk.io.sip.call import DIALOG_ENDING_STATUSES
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.io.tasks import finish_all
 from dcsdk.sdp.session import CONTENT_TYPE, SessionDescription
-from dcsdk.sip.message import Request, Response
+from dcsdk.sip.syntax.message import Request, Response
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from dcsdk.emulator.core.hss import Binding, Hss, Subscriber
 from dcsdk.errors import ParseError, RemoteProtocolError
 from dcsdk.ims.feature_tags import DATACHANNEL, FeatureCaps
 from dcsdk.sip.digest import Credentials, DigestOutcome, DigestVerifier
-from dcsdk.sip.identifiers import Entropy
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration_values import delta_seconds
-from dcsdk.sip.uri import NameAddr, SipUri
+from dcsdk.sip.syntax.identifiers import Entropy
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import NameAddr, SipUri
 
 logger = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from dcsdk.errors import RemoteProtocolError
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.io.sip.proxy import relay
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import with_fewer_hops, with_record_route, without_own_route
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.uri import NameAddr, OpaqueUri, SipUri, parse_uri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import NameAddr, OpaqueUri, SipUri, parse_uri
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from dcsdk.errors import DcsdkError, RemoteProtocolError
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.endpoint import RequestHandler, SipEndpoint
 from dcsdk.io.sip.transport import Flow, TransportName
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request
 from dcsdk.sip.proxying import top_route
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.uri import SipUri, Uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.syntax.uri import SipUri, Uri
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
 
 MAX_NEXT_HOPS = 1024
 """Ways to other elements that are kept; the oldest is forgotten first."""

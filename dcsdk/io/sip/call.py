@@ -25,9 +25,9 @@ from dcsdk.io.sip.endpoint import SipEndpoint
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.requests import ClientTransaction, IncomingRequest
 from dcsdk.sip.dialog import Dialog, DialogState, OfferExchange, glare_wait_s
-from dcsdk.sip.identifiers import random_between
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration_values import retry_after_s
+from dcsdk.sip.syntax.identifiers import random_between
+from dcsdk.sip.syntax.message import Request, Response
 
 logger = logging.getLogger(__name__)
 

@@ -34,19 +34,20 @@ from dcsdk.io.sip.transport import (
     TransportName,
 )
 from dcsdk.io.tasks import TaskSet
-from dcsdk.sip.client_transaction import (
+from dcsdk.sip.syntax.identifiers import Entropy, new_branch, new_tag
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import MessageError
+from dcsdk.sip.syntax.uri import SipUri, Via
+from dcsdk.sip.transactions.client_transaction import (
     ClientEvent,
     InviteClientTransaction,
     NonInviteClientTransaction,
     NoResponse,
     ResponseArrived,
 )
-from dcsdk.sip.identifiers import Entropy, new_branch, new_tag
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import MessageError
-from dcsdk.sip.server_transaction import AckArrived, InviteServerTransaction
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.transaction import (
+from dcsdk.sip.transactions.server_transaction import AckArrived, InviteServerTransaction
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
+from dcsdk.sip.transactions.transaction import (
     Cancelled,
     ClientTx,
     ClientUpdate,
@@ -56,7 +57,6 @@ from dcsdk.sip.transaction import (
     ServerUpdate,
     TransactionLayer,
 )
-from dcsdk.sip.uri import SipUri, Via
 
 __all__ = [
     "ClientTransaction",

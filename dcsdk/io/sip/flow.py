@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from dcsdk.errors import ConfigError
 from dcsdk.interfaces import Address
-from dcsdk.sip.message import Message
-from dcsdk.sip.parser import DEFAULT_LIMITS, MessageError, ParserLimits
+from dcsdk.sip.syntax.message import Message
+from dcsdk.sip.syntax.parser import DEFAULT_LIMITS, MessageError, ParserLimits
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from dcsdk.io.sip.call import SDP, CallLeg, DialogOwner, rejected
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.requests import ClientTransaction, IncomingRequest
 from dcsdk.sip.dialog import Dialog, DialogState
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import NameAddr
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import NameAddr
 
 logger = logging.getLogger(__name__)
 

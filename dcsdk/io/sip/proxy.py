@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dcsdk.errors import DcsdkError, LocalProtocolError, OperationTimeout, RemoteProtocolError
 from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint
 from dcsdk.io.sip.transport import Flow
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.proxying import without_top_via
+from dcsdk.sip.syntax.message import Request, Response
 
 logger = logging.getLogger(__name__)
 

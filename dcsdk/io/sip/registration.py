@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from dcsdk.errors import DcsdkError, OperationTimeout
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.tasks import TaskSet
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration import RegistrationMachine
 from dcsdk.sip.registration_values import Deregistered, Granted, Lost, Refused
+from dcsdk.sip.syntax.message import Request, Response
 
 
 class SipRegistration:

@@ -9,10 +9,10 @@ from typing import Protocol, Self
 
 from dcsdk.errors import DcsdkError, LocalProtocolError, TransportError
 from dcsdk.io.sip.flow import Flow
-from dcsdk.sip.client_transaction import InviteClientTransaction
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.server_transaction import InviteServerTransaction
-from dcsdk.sip.transaction import ClientTx, ServerTx
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.client_transaction import InviteClientTransaction
+from dcsdk.sip.transactions.server_transaction import InviteServerTransaction
+from dcsdk.sip.transactions.transaction import ClientTx, ServerTx
 
 MAX_QUEUED_RESPONSES = 64
 """Provisional responses of one request that wait to be read; later ones are dropped."""

@@ -14,8 +14,8 @@ from typing import cast
 from dcsdk.errors import TransportError
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.flow import Flow, FlowCallbacks, TransportLimits, TransportName, to_address
-from dcsdk.sip.framing import PONG, FramingError, KeepAlive, Malformed, StreamFramer
-from dcsdk.sip.parser import MessageError
+from dcsdk.sip.syntax.framing import PONG, FramingError, KeepAlive, Malformed, StreamFramer
+from dcsdk.sip.syntax.parser import MessageError
 
 MAX_PONGS = 16
 """Pings that came at once and are answered; a peer waits for an answer before it asks again."""

@@ -33,8 +33,8 @@ from dcsdk.io.sip.flow import (
 from dcsdk.io.sip.stream import StreamFlow
 from dcsdk.io.sip.udp import SipUdpSocket, UdpFlow
 from dcsdk.io.tasks import TaskSet
-from dcsdk.sip.message import Message
-from dcsdk.sip.parser import MessageError
+from dcsdk.sip.syntax.message import Message
+from dcsdk.sip.syntax.parser import MessageError
 
 __all__ = ["Flow", "SipTransport", "StreamFlow", "TransportLimits", "TransportName", "UdpFlow"]
 

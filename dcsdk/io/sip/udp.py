@@ -14,7 +14,7 @@ from typing import Any, cast
 from dcsdk.errors import TransportError
 from dcsdk.interfaces import Address
 from dcsdk.io.sip.flow import Flow, FlowCallbacks, TransportLimits, TransportName, to_address
-from dcsdk.sip.parser import MessageError, parse_message
+from dcsdk.sip.syntax.parser import MessageError, parse_message
 
 logger = logging.getLogger(__name__)
 

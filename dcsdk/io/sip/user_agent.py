@@ -17,12 +17,12 @@ from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite, asserted_identity
 from dcsdk.io.tasks import TaskSet, finish_all
-from dcsdk.sip.client_transaction import MAX_FORWARDS
 from dcsdk.sip.dialog import Dialog
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.identifiers import new_call_id, new_tag
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import SipUri, Uri, parse_uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.identifiers import new_call_id, new_tag
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri, Uri, parse_uri
+from dcsdk.sip.transactions.client_transaction import MAX_FORWARDS
 
 logger = logging.getLogger(__name__)
 

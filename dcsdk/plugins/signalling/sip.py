@@ -43,12 +43,12 @@ from dcsdk.plugins.signalling.sip_calls import SipIncomingInvitation, SipOutgoin
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import SignallingSecurity
 from dcsdk.sip.digest import DigestClient
-from dcsdk.sip.identifiers import new_tag
-from dcsdk.sip.message import Request, Response
 from dcsdk.sip.registration import RegistrationMachine
 from dcsdk.sip.registration_values import Granted, RegistrationSettings
-from dcsdk.sip.timers import PROFILES, SipTimers
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.identifiers import new_tag
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri
+from dcsdk.sip.transactions.timers import PROFILES, SipTimers
 
 logger = logging.getLogger(__name__)
 

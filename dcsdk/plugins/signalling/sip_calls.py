@@ -18,7 +18,7 @@ from dcsdk.io.mailbox import Mailbox
 from dcsdk.io.sip.call import SDP, CallLeg, IncomingReoffer
 from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite
 from dcsdk.sdp.session import SessionDescription
-from dcsdk.sip.message import Response
+from dcsdk.sip.syntax.message import Response
 
 
 class SipReoffer(Reoffer):

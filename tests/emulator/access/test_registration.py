@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.ims.feature_tags import FeatureCaps
-from dcsdk.sip.message import Request
-from dcsdk.sip.parser import parse_message
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.syntax.parser import parse_message
 from tests.emulator.conftest import SmallNetwork, small_network
 from tests.emulator.raw_ue import RawUe
 

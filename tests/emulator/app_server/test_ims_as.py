@@ -11,7 +11,7 @@ import pytest
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.sip.dialog import Dialog
-from dcsdk.sip.message import Request, Response
+from dcsdk.sip.syntax.message import Request, Response
 from tests.emulator.conftest import SmallNetwork, small_network
 from tests.emulator.fake_control import FakeControl
 from tests.emulator.raw_ue import RawUe

@@ -13,8 +13,8 @@ from dcsdk.io.sip.endpoint import SipEndpoint
 from dcsdk.io.sip.flow import Flow
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.sip.dialog import Dialog
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import SipUri, parse_uri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import SipUri, parse_uri
 from tests.emulator.conftest import SmallNetwork, small_network
 from tests.emulator.raw_ue import RawUe
 from tests.emulator.sdp import audio, description, line

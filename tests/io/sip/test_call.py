@@ -14,8 +14,8 @@ from dcsdk.errors import (
     OperationTimeout,
 )
 from dcsdk.io.sip.call import CallLeg
-from dcsdk.sip.message import Response
-from dcsdk.sip.timers import SipTimers
+from dcsdk.sip.syntax.message import Response
+from dcsdk.sip.transactions.timers import SipTimers
 
 from .test_user_agent import OFFER, SLOW, contact, two
 

@@ -19,8 +19,8 @@ from dcsdk.errors import (
 from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint, contact_uri
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.proxy import relay
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.timers import SipTimers
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.timers import SipTimers
 from tests.sip.messages import answer, request
 
 FAST = SipTimers(t1_s=0.005, t2_s=0.02, t4_s=0.01, trying_s=0.005, timer_c_s=5.0)

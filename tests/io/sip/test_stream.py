@@ -15,8 +15,8 @@ from dcsdk.errors import (
 )
 from dcsdk.io.sip.flow import TransportLimits, TransportName
 from dcsdk.io.sip.stream import StreamFlow
-from dcsdk.sip.message import Response
-from dcsdk.sip.parser import ParserLimits
+from dcsdk.sip.syntax.message import Response
+from dcsdk.sip.syntax.parser import ParserLimits
 
 from .test_transport import BROKEN, Contexts, context, node, options, raw, until
 

@@ -22,10 +22,10 @@ from dcsdk.io.sip.flow import Flow, TransportLimits, TransportName
 from dcsdk.io.sip.stream import StreamFlow
 from dcsdk.io.sip.transport import SipTransport
 from dcsdk.io.sip.udp import MAX_DATAGRAM_BYTES, UdpFlow
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Message, Request, Response
-from dcsdk.sip.parser import MessageError
-from dcsdk.sip.uri import SipUri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Message, Request, Response
+from dcsdk.sip.syntax.parser import MessageError
+from dcsdk.sip.syntax.uri import SipUri
 from tests.io.sip.certificates import tls_contexts
 
 PATIENCE_S = 10.0

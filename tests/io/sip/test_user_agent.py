@@ -21,8 +21,8 @@ from dcsdk.io.sip.endpoint import IncomingRequest, SipEndpoint
 from dcsdk.io.sip.flow import Flow
 from dcsdk.io.sip.invitation import IncomingInvite, OutgoingInvite
 from dcsdk.io.sip.user_agent import SipUserAgent
-from dcsdk.sip.message import Request
-from dcsdk.sip.timers import SipTimers
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.transactions.timers import SipTimers
 from tests.sip.messages import request
 
 FAST = SipTimers(t1_s=0.005, t2_s=0.02, t4_s=0.01, trying_s=0.005, glare_scale=0.001)

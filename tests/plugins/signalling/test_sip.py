@@ -35,10 +35,10 @@ from dcsdk.plugins.signalling.sip import SipSignalling
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.security import Secret, SignallingSecurity
 from dcsdk.sip.digest import Challenge
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request
-from dcsdk.sip.timers import SipTimers
-from dcsdk.sip.uri import parse_uri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.syntax.uri import parse_uri
+from dcsdk.sip.transactions.timers import SipTimers
 
 Transport = Literal["udp", "tcp", "tls"]
 

@@ -19,7 +19,7 @@ from dcsdk.interfaces import (
 )
 from dcsdk.io.sip.endpoint import IncomingRequest
 from dcsdk.plugins.signalling.sip import SipSignalling
-from dcsdk.sip.message import Request
+from dcsdk.sip.syntax.message import Request
 
 from .test_sip import (
     ANSWER,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.errors import LocalProtocolError
-from dcsdk.sip.message import Response
-from dcsdk.sip.server_transaction import (
+from dcsdk.sip.syntax.message import Response
+from dcsdk.sip.transactions.server_transaction import (
     AckArrived,
     AckMissing,
     AnswerMissing,
@@ -15,9 +15,9 @@ from dcsdk.sip.server_transaction import (
     ServerEvent,
     ServerState,
 )
-from dcsdk.sip.timers import RFC3261_TIMERS
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS
 
-from .messages import answer, request
+from ..messages import answer, request
 
 Tx = InviteServerTransaction | NonInviteServerTransaction
 

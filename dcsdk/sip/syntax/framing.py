@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from dcsdk.errors import RemoteProtocolError
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import (
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import (
     DEFAULT_LIMITS,
     MessageError,
     ParserLimits,

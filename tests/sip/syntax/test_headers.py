@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import LocalProtocolError
-from dcsdk.sip.headers import Headers, canonical_name, header_key
+from dcsdk.sip.syntax.headers import Headers, canonical_name, header_key
 from tests.sip.strategies import extra_headers
 
 

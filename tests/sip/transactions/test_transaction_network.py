@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import ParseError
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import parse_message
-from dcsdk.sip.transaction import (
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import parse_message
+from dcsdk.sip.transactions.transaction import (
     AckMissing,
     Cancelled,
     ClientUpdate,
@@ -24,7 +24,7 @@ from dcsdk.sip.transaction import (
     TransactionLayer,
 )
 
-from .messages import answer, counting_entropy, request
+from ..messages import answer, counting_entropy, request
 
 Layer = TransactionLayer[str]
 fates = st.lists(st.tuples(st.integers(0, 2), st.floats(0.0, 3.0)), min_size=0, max_size=60)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import REASON_PHRASES, Request, Response, reason_phrase
-from dcsdk.sip.uri import CSeq, SipUri
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import REASON_PHRASES, Request, Response, reason_phrase
+from dcsdk.sip.syntax.uri import CSeq, SipUri
 
 
 def invite() -> Request:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sip.uri import CSeq, NameAddr, OpaqueUri, SipUri, Via, parse_uri
+from dcsdk.sip.syntax.uri import CSeq, NameAddr, OpaqueUri, SipUri, Via, parse_uri
 from tests.sip import strategies
 
 

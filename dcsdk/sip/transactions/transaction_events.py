@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from dcsdk.errors import ParseError
-from dcsdk.sip.client_transaction import (
+from dcsdk.sip.syntax.identifiers import MAGIC_COOKIE
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.client_transaction import (
     ClientEvent,
     InviteClientTransaction,
     NonInviteClientTransaction,
 )
-from dcsdk.sip.identifiers import MAGIC_COOKIE
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.server_transaction import (
+from dcsdk.sip.transactions.server_transaction import (
     InviteServerTransaction,
     NonInviteServerTransaction,
     ServerEvent,

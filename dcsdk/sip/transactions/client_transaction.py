@@ -1,6 +1,6 @@
 """Client transactions: a request is sent until it is answered, or given up.
 
-Neither class performs I/O; :class:`dcsdk.sip.transaction.TransactionLayer` owns them.
+Neither class performs I/O; :class:`dcsdk.sip.transactions.transaction.TransactionLayer` owns them.
 
 Source: RFC 3261 17.1, RFC 6026 7.2 (the *accepted* state).
 """
@@ -14,9 +14,9 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from dcsdk.errors import DcsdkError
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.timers import SipTimers, TimerSet
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.timers import SipTimers, TimerSet
 
 MAX_FORWARDS = "70"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dcsdk.sip.framing import (
+from dcsdk.sip.syntax.framing import (
     MAX_SKIPPED_BODY_BYTES,
     MAX_SKIPPED_HEADER_BYTES,
     FramingError,
@@ -15,8 +15,8 @@ from dcsdk.sip.framing import (
     StreamEvent,
     StreamFramer,
 )
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import ParserLimits
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import ParserLimits
 from tests.sip.strategies import messages
 
 HEAD = (

@@ -1,6 +1,6 @@
 """Server transactions: one request is handed up once and its response is repeated as needed.
 
-Neither class performs I/O; :class:`dcsdk.sip.transaction.TransactionLayer` owns them.
+Neither class performs I/O; :class:`dcsdk.sip.transactions.transaction.TransactionLayer` owns them.
 
 Source: RFC 3261 17.2, RFC 6026 7.1 (the *accepted* state).
 """
@@ -14,8 +14,8 @@ from enum import Enum, auto
 from typing import TypeAlias
 
 from dcsdk.errors import LocalProtocolError
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.timers import SipTimers, TimerSet
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.timers import SipTimers, TimerSet
 
 
 class ServerState(Enum):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sip.grammar import is_token, split_list
-from dcsdk.sip.headers import Headers
-from dcsdk.sip.uri import CSeq, NameAddr, Uri, Via
+from dcsdk.sip.syntax.grammar import is_token, split_list
+from dcsdk.sip.syntax.headers import Headers
+from dcsdk.sip.syntax.uri import CSeq, NameAddr, Uri, Via
 
 T = TypeVar("T")
 

@@ -15,24 +15,24 @@ from collections.abc import Hashable
 from typing import Generic
 
 from dcsdk.errors import DcsdkError, LocalProtocolError, ParseError
-from dcsdk.sip.client_transaction import (
+from dcsdk.sip.syntax.identifiers import Entropy, new_tag
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.client_transaction import (
     InviteClientTransaction,
     NonInviteClientTransaction,
     NoResponse,
     ResponseArrived,
     SendFailed,
 )
-from dcsdk.sip.identifiers import Entropy, new_tag
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.server_transaction import (
+from dcsdk.sip.transactions.server_transaction import (
     AckArrived,
     AckMissing,
     AnswerMissing,
     InviteServerTransaction,
     NonInviteServerTransaction,
 )
-from dcsdk.sip.timers import RFC3261_TIMERS, SipTimers
-from dcsdk.sip.transaction_events import (
+from dcsdk.sip.transactions.timers import RFC3261_TIMERS, SipTimers
+from dcsdk.sip.transactions.transaction_events import (
     Cancelled,
     ClientTx,
     ClientUpdate,

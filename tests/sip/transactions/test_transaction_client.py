@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.errors import TransportError
-from dcsdk.sip.client_transaction import (
+from dcsdk.sip.syntax.message import Request
+from dcsdk.sip.transactions.client_transaction import (
     ClientEvent,
     ClientState,
     InviteClientTransaction,
@@ -14,10 +15,9 @@ from dcsdk.sip.client_transaction import (
     ResponseArrived,
     SendFailed,
 )
-from dcsdk.sip.message import Request
-from dcsdk.sip.timers import IMS_TIMERS, RFC3261_TIMERS, SipTimers
+from dcsdk.sip.transactions.timers import IMS_TIMERS, RFC3261_TIMERS, SipTimers
 
-from .messages import answer, request
+from ..messages import answer, request
 
 Tx = InviteClientTransaction | NonInviteClientTransaction
 

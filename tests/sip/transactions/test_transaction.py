@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from dcsdk.errors import LocalProtocolError, TransportError
-from dcsdk.sip.client_transaction import InviteClientTransaction, NoResponse, SendFailed
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.server_transaction import InviteServerTransaction
-from dcsdk.sip.transaction import (
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.transactions.client_transaction import (
+    InviteClientTransaction,
+    NoResponse,
+    SendFailed,
+)
+from dcsdk.sip.transactions.server_transaction import InviteServerTransaction
+from dcsdk.sip.transactions.transaction import (
     AckArrived,
     AckMissing,
     Cancelled,
@@ -21,7 +25,7 @@ from dcsdk.sip.transaction import (
     TransactionLayer,
 )
 
-from .messages import answer, counting_entropy, request
+from ..messages import answer, counting_entropy, request
 
 Layer = TransactionLayer[str]
 

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import unquote_to_bytes
 
 from dcsdk.errors import ParseError
-from dcsdk.sip.grammar import (
+from dcsdk.sip.syntax.grammar import (
     QUOTED_TEXT,
     TOKEN_TEXT,
     Parameters,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.errors import LocalProtocolError, ParseError
-from dcsdk.sip import grammar
+from dcsdk.sip.syntax import grammar
 from tests.sip.strategies import line_text, parameters
 
 

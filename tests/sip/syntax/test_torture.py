@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import MessageError, parse_message
-from dcsdk.sip.uri import OpaqueUri, SipUri
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import MessageError, parse_message
+from dcsdk.sip.syntax.uri import OpaqueUri, SipUri
 
 
 def wire(text: str) -> bytes:

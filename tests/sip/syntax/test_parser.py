@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from dcsdk.errors import ConfigError, ParseError
 from dcsdk.sip.digest_values import Challenge
-from dcsdk.sip.grammar import split_list
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.parser import MessageError, ParserLimits, parse_message
-from dcsdk.sip.uri import CSeq, NameAddr, Via, parse_uri
+from dcsdk.sip.syntax.grammar import split_list
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.parser import MessageError, ParserLimits, parse_message
+from dcsdk.sip.syntax.uri import CSeq, NameAddr, Via, parse_uri
 from tests.sip.strategies import messages
 
 HEAD = (

@@ -13,10 +13,10 @@ import re
 from dataclasses import dataclass
 
 from dcsdk.errors import ConfigError, LocalProtocolError, ParseError
-from dcsdk.sip.grammar import TOKEN_TEXT, is_token
-from dcsdk.sip.headers import Headers, canonical_name
-from dcsdk.sip.message import Request, Response
-from dcsdk.sip.uri import OpaqueUri, Uri, parse_uri
+from dcsdk.sip.syntax.grammar import TOKEN_TEXT, is_token
+from dcsdk.sip.syntax.headers import Headers, canonical_name
+from dcsdk.sip.syntax.message import Request, Response
+from dcsdk.sip.syntax.uri import OpaqueUri, Uri, parse_uri
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from dcsdk.errors import LocalProtocolError
-from dcsdk.sip.grammar import is_token, split_list
+from dcsdk.sip.syntax.grammar import is_token, split_list
 
 COMPACT_FORMS = {
     "a": "Accept-Contact",

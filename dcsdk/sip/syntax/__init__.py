@@ -1,0 +1,1 @@
+"""SIP on the wire: messages, headers, URIs, and their reading."""

@@ -1,0 +1,1 @@
+"""Transactions of SIP: a request and its responses, repeated and timed."""
