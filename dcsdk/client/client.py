@@ -376,7 +376,9 @@ class Client:
             changes[line] = dcmaps
         offer = await negotiation.offer(changes)
         check_data_channel_order(offer.media, allow_standalone_dc=self.config.allow_standalone_dc)
-        invitation = self._signalling.invite(target, offer, contact_features=self._call_features())
+        # No app-subtype tag towards a network without data channels (TS 23.228 AC).
+        features = contact_features(data_channel=services.dc_allowed())
+        invitation = self._signalling.invite(target, offer, contact_features=features)
         try:
             async with asyncio.timeout(self.config.call_timeout_s):
                 dialog, answer = await invitation.answered()
@@ -432,13 +434,6 @@ class Client:
                 "the network did not announce g.3gpp.datachannel at registration",
                 source="TS 23.228 AC",
             )
-
-    def _call_features(self) -> dict[str, str | None]:
-        """No app-subtype tag towards a network without data channels (TS 23.228 AC)."""
-        return contact_features(data_channel=self._services_allow_dc())
-
-    def _services_allow_dc(self) -> bool:
-        return self.config.dc_allowed and self._capabilities().data_channel.is_network
 
     def _services(self) -> SessionServices:
         per_session = self.config.certificates == "per_session"

@@ -33,10 +33,10 @@ from dcsdk.interfaces.transport import (
     ChannelParameters,
     DatagramPath,
     DatagramReceiver,
-    DtlsRole,
     DtlsSctpParameters,
     EngineFlags,
 )
+from dcsdk.sdp.association import DtlsRole
 
 __all__ = [
     "Address",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dcsdk.errors import LocalProtocolError
 from dcsdk.interfaces.stats import AssociationStats
+from dcsdk.sdp.association import DtlsRole
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int]
 """An IP address as text (IPv6 without brackets) and a port."""
-
-DtlsRole = Literal["client", "server"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ class AssociationIdentity:
     Source: RFC 8842 3.1; the pair of tls-ids names the association (RFC 8842 4).
     """
 
-    dtls_role: DtlsRole
+    dtls_role: DtlsRole | None
     local: DtlsSide
     remote: DtlsSide
 
@@ -116,9 +116,9 @@ def new_association_reason(old: AssociationIdentity, new: AssociationIdentity) -
     """Say why ``new`` needs a new DTLS association, or ``None`` when it keeps the old one.
 
     An ICE restart alone changes nothing. The SCTP association above is another matter: it ends
-    by its port, see ``data_channel.LineChanges``.
+    by its port (RFC 8841 9.3).
 
-    Source: RFC 8842 3.1, 5.5.
+    Source: RFC 8842 3.1, 5.5; rows E13, D13.
     """
     if old.dtls_role != new.dtls_role:
         return "the DTLS roles changed"
@@ -133,8 +133,3 @@ def new_association_reason(old: AssociationIdentity, new: AssociationIdentity) -
         if after.tls_id is None and before.address != after.address:
             return f"{whose} transport address changed and there is no tls-id"
     return None
-
-
-def is_new_association(old: AssociationIdentity, new: AssociationIdentity) -> bool:
-    """Tell whether ``new`` needs a new DTLS association (RFC 8842 3.1; rows E13, D13)."""
-    return new_association_reason(old, new) is not None

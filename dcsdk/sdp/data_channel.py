@@ -22,13 +22,12 @@ from dcsdk.sdp.data_channel_line import (
     AgreedLine,
     ChannelRefused,
     DataChannelLine,
-    LineChanges,
     LineClosed,
     LinePolicy,
     LineRefused,
     OfferCheck,
 )
-from dcsdk.sdp.data_channel_reader import changed_option, read_line, remote_error
+from dcsdk.sdp.data_channel_reader import read_line, remote_error
 from dcsdk.sdp.media import MediaDescription
 
 if TYPE_CHECKING:
@@ -41,12 +40,10 @@ __all__ = [
     "AgreedLine",
     "ChannelRefused",
     "DataChannelLine",
-    "LineChanges",
     "LineClosed",
     "LinePolicy",
     "LineRefused",
     "OfferCheck",
-    "changes",
     "check_answer",
     "check_offer",
 ]
@@ -132,20 +129,4 @@ def check_answer(
         refused_ids=tuple(
             entry.stream_id for entry in offer.dcmaps if entry.stream_id not in accepted_ids
         ),
-    )
-
-
-def changes(old: DataChannelLine, new: DataChannelLine) -> LineChanges:
-    """Compare two lines of the same side, for a re-offer (RFC 8864 6.6, RFC 8841 9.3)."""
-    before = {channel.stream_id: channel for channel in old.channels}
-    after = {channel.stream_id: channel for channel in new.channels}
-    return LineChanges(
-        added=tuple(channel for channel in new.channels if channel.stream_id not in before),
-        removed=tuple(stream_id for stream_id in before if stream_id not in after),
-        changed=tuple(
-            stream_id
-            for stream_id, channel in before.items()
-            if stream_id in after and changed_option(channel, after[stream_id]) is not None
-        ),
-        is_new_sctp_association=old.sctp_port != new.sctp_port,
     )

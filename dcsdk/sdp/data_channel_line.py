@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dcsdk.errors import RemoteProtocolError, SecurityError
+from dcsdk.errors import FingerprintMismatch, RemoteProtocolError, SecurityError
 from dcsdk.sdp.association import DtlsRole, DtlsSide
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.dcmap import Dcmap, Dcsa
@@ -93,7 +93,7 @@ class DataChannelLine:
         setup: as the line says.
         tls_id: or ``None`` where the policy allows that.
         fingerprints: at least one; the peer's certificate must match one of them.
-        all_fingerprints: every line's value, for ``is_new_association``.
+        all_fingerprints: every line's value, for ``new_association_reason``.
         sctp_port: 1..65535.
         max_message_size: octets the peer takes in one message, 0 for any size.
         channels: those that may be opened, in order.
@@ -120,6 +120,21 @@ class DataChannelLine:
             tls_id=self.tls_id, fingerprints=self.all_fingerprints, address=self.address
         )
 
+    def trusted(self, pinned: Fingerprint | None) -> tuple[Fingerprint, ...]:
+        """Return the fingerprints of which the peer's certificate must have one.
+
+        Args:
+            pinned: known beforehand: then no other will do.
+
+        Raises:
+            FingerprintMismatch: the pinned one is not among those of the line.
+        """
+        if pinned is None:
+            return self.fingerprints
+        if pinned not in self.all_fingerprints:
+            raise FingerprintMismatch("signalling brought another fingerprint than the pinned one")
+        return (pinned,)
+
     def channel(self, stream_id: int) -> Dcmap | None:
         """Return the channel of that id, if it may be opened."""
         return next((entry for entry in self.channels if entry.stream_id == stream_id), None)
@@ -144,23 +159,6 @@ class AgreedLine:
     dtls_role: DtlsRole
     accepted: tuple[Dcmap, ...]
     refused_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineChanges:
-    """What a later offer or answer of the same side changes above DTLS.
-
-    Attributes:
-        added: channels that are new.
-        removed: ids of channels that are gone, which closes them.
-        changed: ids that now carry another channel, after the old one's reset.
-        is_new_sctp_association: the sctp-port changed (RFC 8841 9.3).
-    """
-
-    added: tuple[Dcmap, ...]
-    removed: tuple[int, ...]
-    changed: tuple[int, ...]
-    is_new_sctp_association: bool
 
 
 OfferCheck = DataChannelLine | LineRefused | LineClosed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dcsdk.errors import ParseError
 from dcsdk.sdp.attributes import (
@@ -21,9 +21,6 @@ from dcsdk.sdp.dcmap import Dcmap, Dcsa
 from dcsdk.sdp.fingerprint import MAX_FINGERPRINTS, Fingerprint
 from dcsdk.sdp.ims_attributes import Indication, parse_indication
 from dcsdk.sdp.lines import Bandwidth, Connection, Line, parse_number
-
-if TYPE_CHECKING:
-    from dcsdk.sdp.session import SessionDescription
 
 DATA_CHANNEL_PROTOS = ("UDP/DTLS/SCTP", "TCP/DTLS/SCTP")
 DATA_CHANNEL_FORMAT = "webrtc-datachannel"
@@ -44,6 +41,18 @@ def _single(attributes: Iterable[Attribute], name: str) -> str | None:
     if values or value is None:
         raise ParseError(f"a={name} has no value, or two different ones", source="RFC 8866 5.13")
     return value
+
+
+class DescriptionAround(Protocol):
+    """What a media description inherits from the session description that it stands in."""
+
+    @property
+    def connection(self) -> Connection | None:
+        """``c=`` of the session."""
+
+    @property
+    def attributes(self) -> tuple[Attribute, ...]:
+        """The ``a=`` lines before the first ``m=`` line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +176,7 @@ class MediaDescription:
             and self.formats[:1] == (DATA_CHANNEL_FORMAT,)
         )
 
-    def address(self, session: SessionDescription | None = None) -> tuple[str, int] | None:
+    def address(self, session: DescriptionAround | None = None) -> tuple[str, int] | None:
         """Return the transport address of the media: ``c=`` here or of the session, and the port.
 
         Args:
@@ -183,7 +192,7 @@ class MediaDescription:
         value = _single(self.attributes, "setup")
         return None if value is None else parse_setup(value)
 
-    def effective_setup(self, session: SessionDescription | None) -> Setup | None:
+    def effective_setup(self, session: DescriptionAround | None) -> Setup | None:
         """``a=setup`` here, else of the session (RFC 4145 4)."""
         if self.has("setup") or session is None:
             return self.setup
@@ -196,7 +205,7 @@ class MediaDescription:
         value = _single(self.attributes, "tls-id")
         return None if value is None else parse_tls_id(value)
 
-    def fingerprints(self, session: SessionDescription | None = None) -> tuple[Fingerprint, ...]:
+    def fingerprints(self, session: DescriptionAround | None = None) -> tuple[Fingerprint, ...]:
         """All ``a=fingerprint`` lines here, else of the session; media level wins (RFC 8122 5).
 
         Args:
@@ -294,7 +303,7 @@ class MediaDescription:
         at = next((i for i, line in enumerate(rest) if line.type != "i"), len(rest))
         return replace(self, lines=(*rest[:at], Line("c", str(connection)), *rest[at:]))
 
-    def with_session_defaults(self, session: SessionDescription) -> MediaDescription:
+    def with_session_defaults(self, session: DescriptionAround) -> MediaDescription:
         """Return a copy that stands alone: ``c=``, ``a=setup`` and ``a=fingerprint`` of the session
         are written into it where it has none of its own (RFC 8866 5.7, RFC 4145 4, RFC 8122 5)."""
         media = self

@@ -130,26 +130,6 @@ def check_answer_shape(offer: SessionDescription, answer: SessionDescription) ->
             )
 
 
-def check_reoffer_shape(previous: SessionDescription, offer: SessionDescription) -> None:
-    """Check that a later offer of a session keeps every media line in its place.
-
-    Args:
-        previous: the last description of the session, ours or the peer's.
-        offer: the new one.
-
-    Raises:
-        RemoteProtocolError: lines are missing.
-
-    Source: RFC 3264 8.
-    """
-    if len(offer.media) < len(previous.media):
-        raise RemoteProtocolError(
-            f"the new offer has {len(offer.media)} m= lines, the session {len(previous.media)}",
-            source="RFC 3264 8",
-            sip_status_hint=488,
-        )
-
-
 def check_data_channel_order(
     media: Sequence[MediaDescription], *, allow_standalone_dc: bool
 ) -> None:

@@ -126,7 +126,6 @@ class MediaLine:
         self._path = path
         self._association = association
         self._attributes: Attributes = ()
-        self._setup = Setup.ACTPASS
         self._dcmaps: dict[int, Dcmap] = {}
         self._pending: PendingOffer | None = None
         self._offered: MediaDescription | None = None

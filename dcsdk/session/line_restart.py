@@ -8,12 +8,15 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from dcsdk.errors import FingerprintMismatch, NegotiationError
+from dcsdk.errors import NegotiationError
 from dcsdk.interfaces import Agreement, Attributes, MediaIntent
-from dcsdk.sdp.association import DtlsRole
+from dcsdk.sdp.association import AssociationIdentity, DtlsRole, DtlsSide, new_association_reason
 from dcsdk.sdp.data_channel import DataChannelLine
 from dcsdk.security import SecurityReport, SecurityScope
 from dcsdk.session.line_path import LinePath
+
+OURS = DtlsSide(tls_id=None, fingerprints=frozenset(), address=("", 0))
+"""Our end of an association, which never changes by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +54,10 @@ def restart_reason(
         raise NegotiationError(
             "the peer wants a new SCTP association on a line that has one", source="RFC 8841 9.3"
         )
-    if role != old_role:
-        return "the DTLS roles changed"
-    if line.tls_id != old.tls_id:
-        return "the peer's tls-id changed"
-    if line.all_fingerprints != old.all_fingerprints:
-        return "the peer's set of fingerprints changed"
-    if line.tls_id is None and line.address != old.address:
-        return "the peer's address changed and there is no tls-id"
-    return None
+    before = AssociationIdentity(dtls_role=old_role, local=OURS, remote=old.side)
+    return new_association_reason(
+        before, dataclasses.replace(before, dtls_role=role, remote=line.side)
+    )
 
 
 def check_restartable(*, is_able: bool, keeps_ice: bool) -> None:
@@ -115,14 +113,11 @@ def agreement_after_answer(
             "the answer wants a new DTLS association on the address of the old one",
             source="RFC 8842 3.1",
         )
-    pinned = intent.pinned_fingerprint
-    if pinned is not None and pinned not in line.all_fingerprints:
-        raise FingerprintMismatch("signalling brought another fingerprint than the pinned one")
     parameters = dataclasses.replace(
         old.parameters,
         dtls_role=role,
         remote_address=line.address,
-        remote_fingerprints=line.fingerprints if pinned is None else (pinned,),
+        remote_fingerprints=line.trusted(intent.pinned_fingerprint),
         remote_tls_id=line.tls_id,
     )
     return dataclasses.replace(old, parameters=parameters)

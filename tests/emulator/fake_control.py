@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from dcsdk.emulator.sbi.dc_control import (
     DcControlError,
-    DcMedia,
     Decision,
     Initiator,
+    LineEnd,
     SessionCase,
     SessionEvent,
     SessionInfo,
@@ -47,14 +47,14 @@ class FakeControl:
     contexts: dict[str, set[str]] = field(default_factory=dict)
     cases: dict[str, str] = field(default_factory=dict)
     offered: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
-    answered: list[DcMedia] = field(default_factory=list)
+    answered: list[LineEnd] = field(default_factory=list)
     sessions: list[SessionInfo] = field(default_factory=list)
     is_failing: bool = False
     gives_callee_a_line: bool = True
     rejects: frozenset[int] = frozenset()
 
     async def session_establishment(
-        self, session: SessionInfo, offered: Mapping[str, DcMedia]
+        self, session: SessionInfo, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         case = "orig" if session.session_case is SessionCase.ORIGINATING else "term"
         self.cases[session.session_id] = case
@@ -69,12 +69,12 @@ class FakeControl:
         return decisions
 
     async def media_change(
-        self, session_id: str, initiator: Initiator, offered: Mapping[str, DcMedia]
+        self, session_id: str, initiator: Initiator, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         self.log.append((self.cases[session_id], f"change by {initiator.name}"))
         return self._decide(session_id, offered)
 
-    async def media_answered(self, session_id: str, media_id: str, answer: DcMedia) -> None:
+    async def media_answered(self, session_id: str, media_id: str, answer: LineEnd) -> None:
         self.log.append((self.cases[session_id], f"answered {media_id}"))
         self.answered.append(answer)
 
@@ -105,7 +105,7 @@ class FakeControl:
         """What happened on one side of the call."""
         return [what for whose, what in self.log if whose == case]
 
-    def _decide(self, session_id: str, offered: Mapping[str, DcMedia]) -> dict[str, Decision]:
+    def _decide(self, session_id: str, offered: Mapping[str, LineEnd]) -> dict[str, Decision]:
         if self.is_failing:
             raise DcControlError("the DCSF is asleep")
         decisions = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dcsdk.emulator.sbi.dc_control import DcMedia
+from dcsdk.emulator.sbi.dc_control import LineEnd
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.fingerprint import Fingerprint
@@ -58,9 +58,9 @@ def description(*media: MediaDescription, version: int = 1) -> SessionDescriptio
     )
 
 
-def mf_media(*stream_ids: int, port: int = 41_000, setup: Setup = Setup.PASSIVE) -> DcMedia:
+def mf_media(*stream_ids: int, port: int = 41_000, setup: Setup = Setup.PASSIVE) -> LineEnd:
     """Make our MF's side of a line."""
-    return DcMedia(
+    return LineEnd(
         address=("198.51.100.30", port),
         sctp_port=5000,
         fingerprint=MF_FINGERPRINT,

@@ -21,7 +21,6 @@ from dcsdk.sdp.data_channel import (
     LineClosed,
     LinePolicy,
     LineRefused,
-    changes,
     check_answer,
     check_offer,
 )
@@ -456,21 +455,6 @@ def test_an_answer_on_another_transport_is_a_protocol_error() -> None:
         agreed(replace(ANSWER, formats=("other",)))
     with pytest.raises(RemoteProtocolError):
         agreed(replace(ANSWER, media="audio"))
-
-
-# --- later offers ---
-@pytest.mark.clause("RFC 8864 6.6", "RFC 8841 9.3")
-def test_changes_between_two_lines_of_one_side_are_told() -> None:
-    old = accepted(channels("1000", "1001", "1002 max-retr=1"))
-    new = accepted(channels("1000", "1002 max-retr=2", "1003").replacing("sctp-port", "5001"))
-    told = changes(old, new)
-    assert told.added == (Dcmap(stream_id=1003),)
-    assert told.removed == (1001,)
-    assert told.changed == (1002,)
-    assert told.is_new_sctp_association
-    same = changes(old, old)
-    assert (same.added, same.removed, same.changed) == ((), (), ())
-    assert not same.is_new_sctp_association
 
 
 # --- properties ---

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from dcsdk.emulator.app_server.session_slots import Side
+from dcsdk.emulator.app_server.session_model import Side
 from dcsdk.emulator.core.sip_node import SipNode, keep_headers
 from dcsdk.errors import DcsdkError, RemoteProtocolError
 from dcsdk.io.sip.endpoint import ClientTransaction, IncomingRequest

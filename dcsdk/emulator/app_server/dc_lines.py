@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dcsdk.emulator.sbi.dc_control import DcMedia
+from dcsdk.emulator.sbi.dc_control import LineEnd
 from dcsdk.errors import ParseError, RemoteProtocolError, SecurityError
 from dcsdk.sdp.attributes import Attribute, Setup
 from dcsdk.sdp.data_channel import DataChannelLine, LinePolicy, LineRefused, check_offer
 from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE
-from dcsdk.sdp.lines import Bandwidth, Connection
 from dcsdk.sdp.media import DATA_CHANNEL_FORMAT, DATA_CHANNEL_PROTOS, MediaDescription
+from dcsdk.sdp.offer_answer import create_data_channel_media, dtls_sctp_attributes
 from dcsdk.sdp.session import SessionDescription
 
 BANDWIDTH_KBIT_S = 500
@@ -30,7 +30,7 @@ AS_POLICY = LinePolicy(
 
 def read_media(
     media: MediaDescription, session: SessionDescription, policy: LinePolicy = AS_POLICY
-) -> DcMedia:
+) -> LineEnd:
     """Read an offered or answered data channel line.
 
     Raises:
@@ -42,7 +42,7 @@ def read_media(
         raise line.error
     if not isinstance(line, DataChannelLine):
         raise RemoteProtocolError("the data channel line is closed", source="RFC 8841 9.3")
-    return DcMedia(
+    return LineEnd(
         address=line.address,
         sctp_port=line.sctp_port,
         fingerprint=line.fingerprints[0],
@@ -56,7 +56,7 @@ def read_media(
 
 def try_read_media(
     media: MediaDescription, session: SessionDescription, policy: LinePolicy = AS_POLICY
-) -> DcMedia | None:
+) -> LineEnd | None:
     """Read a line, ``None`` when it cannot be used."""
     try:
         return read_media(media, session, policy)
@@ -64,36 +64,28 @@ def try_read_media(
         return None
 
 
-def write_media(media: DcMedia, setup: Setup) -> MediaDescription:
+def write_media(media: LineEnd, setup: Setup) -> MediaDescription:
     """Write a line that an MF ends.
 
     Args:
         media: the MF's side.
         setup: instead of ``media.setup``: a re-offer leaves the role open again.
     """
-    host, port = media.address
-    description = MediaDescription.create(
-        media="application",
-        port=port,
-        proto=DATA_CHANNEL_PROTOS[0],
-        formats=(DATA_CHANNEL_FORMAT,),
-        connection=Connection.create(host),
-        bandwidths=(Bandwidth(type="AS", value=BANDWIDTH_KBIT_S),),
-        attributes=(
-            Attribute("setup", str(setup)),
-            Attribute("fingerprint", str(media.fingerprint)),
-        ),
+    attributes = dtls_sctp_attributes(
+        setup=setup,
+        fingerprints=(media.fingerprint,),
+        tls_id=media.tls_id,
+        sctp_port=media.sctp_port,
+        max_message_size=media.max_message_size,
     )
-    if media.tls_id is not None:
-        description = description.with_attribute("tls-id", media.tls_id)
-    attributes = [
-        Attribute("sctp-port", str(media.sctp_port)),
-        Attribute("max-message-size", str(media.max_message_size)),
-        *(Attribute("dcmap", str(stream)) for stream in media.streams),
-    ]
     if media.app_binding is not None:
-        attributes.append(Attribute(REQ_APP_ATTRIBUTE, media.app_binding))
-    return description.with_attributes(attributes)
+        attributes = (*attributes, Attribute(REQ_APP_ATTRIBUTE, media.app_binding))
+    return create_data_channel_media(
+        address=media.address,
+        attributes=attributes,
+        dcmaps=media.streams,
+        bandwidth_kbps=BANDWIDTH_KBIT_S,
+    )
 
 
 def refused_media() -> MediaDescription:
@@ -103,6 +95,6 @@ def refused_media() -> MediaDescription:
     )
 
 
-def is_same_side(old: DcMedia, new: DcMedia) -> bool:
+def is_same_side(old: LineEnd, new: LineEnd) -> bool:
     """Tell whether a line says the same as before, but for the role a re-offer may leave open."""
     return replace(old, setup=Setup.ACTPASS) == replace(new, setup=Setup.ACTPASS)

@@ -24,9 +24,9 @@ from dcsdk.emulator.sbi.client import SbiClient
 from dcsdk.emulator.sbi.common import DcEndpoint, size_to_kib
 from dcsdk.emulator.sbi.dc_control import (
     DcControlError,
-    DcMedia,
     Decision,
     Initiator,
+    LineEnd,
     SessionCase,
     SessionEvent,
     SessionInfo,
@@ -34,8 +34,8 @@ from dcsdk.emulator.sbi.dc_control import (
 )
 from dcsdk.emulator.sbi.imsas import (
     MEDIA_CONTROL_PATH,
+    EventMedia,
     EventType,
-    MediaInfo,
     MediaInstruction,
     MediaInstructionData,
     MediaInstructions,
@@ -58,7 +58,7 @@ MAX_ORIGINATED = 8
 class _Pending:
     """A request event that waits for its instructions."""
 
-    offered: Mapping[str, DcMedia]
+    offered: Mapping[str, LineEnd]
     result: asyncio.Future[Mapping[str, Decision]]
     is_taken: bool = False
 
@@ -138,7 +138,7 @@ class ImsAsHttp:
 
     # --- DcControl -------------------------------------------------------------------------------
     async def session_establishment(
-        self, session: SessionInfo, offered: Mapping[str, DcMedia]
+        self, session: SessionInfo, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         """Report an initial offer and do what the DCSF instructs; see ``DcControl``.
 
@@ -154,14 +154,14 @@ class ImsAsHttp:
         )
 
     async def media_change(
-        self, session_id: str, initiator: Initiator, offered: Mapping[str, DcMedia]
+        self, session_id: str, initiator: Initiator, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         """Report lines that a re-offer adds or changes; see ``DcControl``."""
         return await self._ask(
             self._find(session_id), EventType.MEDIA_CHANGE_REQUEST, initiator, offered
         )
 
-    async def media_answered(self, session_id: str, media_id: str, answer: DcMedia) -> None:
+    async def media_answered(self, session_id: str, media_id: str, answer: LineEnd) -> None:
         """Give the MF the answer to a line it offered; see ``DcControl``."""
         resource = self._find(session_id).resources.get(media_id)
         if resource is None:
@@ -222,7 +222,7 @@ class ImsAsHttp:
         info: SessionInfo,
         event_type: EventType,
         initiator: Initiator,
-        medias: Mapping[str, MediaInfo],
+        medias: Mapping[str, EventMedia],
     ) -> None:
         notification = SessionEventNotification(
             event_type=event_type,
@@ -241,10 +241,10 @@ class ImsAsHttp:
         session: _Session,
         event_type: EventType,
         initiator: Initiator,
-        offered: Mapping[str, DcMedia],
+        offered: Mapping[str, LineEnd],
     ) -> Mapping[str, Decision]:
         """Notify a request event and wait for what the DCSF instructs."""
-        medias: dict[str, MediaInfo] = {}
+        medias: dict[str, EventMedia] = {}
         decisions: dict[str, Decision] = {}
         for media_id, media in offered.items():
             try:
@@ -314,8 +314,8 @@ class ImsAsHttp:
 
     # --- DC2 -------------------------------------------------------------------------------------
     async def _end_in_mf(
-        self, instructions: MediaInstructions, offer: DcMedia | None
-    ) -> tuple[DcMedia | None, MediaResource | None]:
+        self, instructions: MediaInstructions, offer: LineEnd | None
+    ) -> tuple[LineEnd | None, MediaResource | None]:
         """Make the MF end or offer a line; a line it cannot end is refused, never passed on."""
         try:
             return await self._mrm.create(instructions, offer)
@@ -345,14 +345,14 @@ def _initiator(session: SessionInfo) -> Initiator:
     return Initiator.SERVED if is_served else Initiator.REMOTE
 
 
-def _media_info(media_id: str, media: DcMedia) -> MediaInfo:
+def _media_info(media_id: str, media: LineEnd) -> EventMedia:
     """Return a line as the DCSF is told of it.
 
     Raises:
         LocalProtocolError: its ``max-message-size`` cannot be told.
     """
     size_to_kib(media.max_message_size)
-    return MediaInfo(
+    return EventMedia(
         media_id=media_id,
         streams=media.streams,
         app_binding=media.app_binding,
@@ -364,7 +364,7 @@ def _media_info(media_id: str, media: DcMedia) -> MediaInfo:
     )
 
 
-def _check(data: MediaInstructionData, offered: Mapping[str, DcMedia]) -> None:
+def _check(data: MediaInstructionData, offered: Mapping[str, LineEnd]) -> None:
     """Refuse instructions that do not fit the event.
 
     Raises:

@@ -14,7 +14,7 @@ from dcsdk.emulator.sbi.common import (
     setup_to_json,
     size_to_kib,
 )
-from dcsdk.emulator.sbi.dc_control import DcMedia
+from dcsdk.emulator.sbi.dc_control import LineEnd
 from dcsdk.emulator.sbi.imsas import MediaInstructions
 from dcsdk.emulator.sbi.problem import SbiProblem
 from dcsdk.errors import ParseError, RemoteProtocolError
@@ -50,8 +50,8 @@ class MrmClient:
         self._contexts_url = api_root + mrm.MRM_PATH + "/contexts"
 
     async def create(
-        self, instructions: MediaInstructions, offer: DcMedia | None
-    ) -> tuple[DcMedia, MediaResource]:
+        self, instructions: MediaInstructions, offer: LineEnd | None
+    ) -> tuple[LineEnd, MediaResource]:
         """``Nmf_MRM_Create``: the MF answers ``offer``, or makes an offer when there is none.
 
         Args:
@@ -92,7 +92,7 @@ class MrmClient:
             await self.delete(MediaResource(url=location))
             raise RemoteProtocolError(f"the MF's context cannot be used: {exc}") from exc
 
-    async def connect(self, resource: MediaResource, answer: DcMedia) -> None:
+    async def connect(self, resource: MediaResource, answer: LineEnd) -> None:
         """``Nmf_MRM_Update``: the UE's answer to a line the MF offered.
 
         Raises:
@@ -124,17 +124,17 @@ class MrmClient:
                 raise
 
 
-def _endpoint(media: DcMedia) -> Endpoint:
+def _endpoint(media: LineEnd) -> Endpoint:
     return Endpoint(address=media.address, transport=Transport.UDP)
 
 
-def _dc_endpoint(media: DcMedia) -> DcEndpoint:
+def _dc_endpoint(media: LineEnd) -> DcEndpoint:
     return DcEndpoint(sctp_port=media.sctp_port, fingerprint=media.fingerprint, tls_id=media.tls_id)
 
 
 def _local_side(
-    body: object, instructions: MediaInstructions, offer: DcMedia | None, location: str
-) -> tuple[DcMedia, MediaResource]:
+    body: object, instructions: MediaInstructions, offer: LineEnd | None, location: str
+) -> tuple[LineEnd, MediaResource]:
     """Read the MF's side of a line out of its context."""
     context = mrm.MediaContext.from_json(body)
     media = context.terminations[0].medias[0]
@@ -149,7 +149,7 @@ def _local_side(
     # JSON has no label: an accepted dcmap is repeated as it was offered (RFC 8864 6.3).
     offered = instructions.streams if offer is None else offer.streams
     local = dc_media.local_dc_endpoint
-    side = DcMedia(
+    side = LineEnd(
         address=media.local_mb_endpoint.address,
         sctp_port=local.sctp_port,
         fingerprint=local.fingerprint,

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from dcsdk.emulator.app_server.b2bua_leg import ALLOW, B2buaLeg, contact_features_of
-from dcsdk.emulator.app_server.session_model import Answered, Exchange, SessionModel, Side
+from dcsdk.emulator.app_server.session_model import Answered, PassingOffer, SessionModel, Side
 from dcsdk.emulator.core.sip_node import keep_headers
 from dcsdk.emulator.sbi.dc_control import (
     DcControl,
@@ -215,7 +215,7 @@ class ServedCall:
         finally:
             self._settled.set()
 
-    async def _change(self, exchange: Exchange, near: B2buaLeg, far: B2buaLeg) -> Answered:
+    async def _change(self, exchange: PassingOffer, near: B2buaLeg, far: B2buaLeg) -> Answered:
         decisions: Mapping[str, Decision] = {}
         if exchange.questions and self._control is not None:
             initiator = Initiator.SERVED if near.side is Side.SERVED else Initiator.REMOTE
@@ -230,7 +230,7 @@ class ServedCall:
         await self._carry_out(answered)
         return answered
 
-    async def _undo(self, exchange: Exchange) -> None:
+    async def _undo(self, exchange: PassingOffer) -> None:
         media_ids = self.model.undo(exchange)
         if self._control is None:
             return

@@ -12,7 +12,8 @@ Source: TS 24.186 9.3.2.2, 9.3.3.2; RFC 3264 8.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from enum import Enum
 
 from dcsdk.emulator.app_server.dc_lines import (
     is_same_side,
@@ -20,17 +21,7 @@ from dcsdk.emulator.app_server.dc_lines import (
     try_read_media,
     write_media,
 )
-from dcsdk.emulator.app_server.session_slots import (
-    DEAD,
-    Answered,
-    Exchange,
-    OfferedChange,
-    Side,
-    Slot,
-    SlotKind,
-    Slots,
-)
-from dcsdk.emulator.sbi.dc_control import DcMedia, Decision, Verdict
+from dcsdk.emulator.sbi.dc_control import Decision, LineEnd, Verdict
 from dcsdk.errors import LocalProtocolError, RemoteProtocolError
 from dcsdk.sdp.association import decide_setup
 from dcsdk.sdp.attributes import Setup
@@ -42,11 +33,114 @@ from dcsdk.sdp.session import SessionDescription
 MAX_LINES = 64
 """Lines one leg may ever have had."""
 
-__all__ = ["MAX_LINES", "Answered", "Exchange", "SessionModel", "Side", "Slot", "SlotKind"]
+
+class Side(Enum):
+    """The two legs: toward the user we serve, and toward everybody else."""
+
+    SERVED, REMOTE = "served", "remote"
+
+    @property
+    def other(self) -> Side:
+        """The leg across."""
+        return Side.REMOTE if self is Side.SERVED else Side.SERVED
+
+
+class SlotKind(Enum):
+    """What a place on a leg is used for."""
+
+    THROUGH = "through"
+    MF = "mf"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """One place for an ``m=`` line on one leg.
+
+    Attributes:
+        kind: passes to the other leg, ends in our MF, or refused.
+        media_id: by which the DCSF knows the line, ``""`` for a line that is no data channel.
+        peer: the place on the other leg, for ``THROUGH``.
+        mf: our MF's side, for ``MF``.
+        user: the user's side of a data channel line as last agreed or offered.
+        description: the user's line as it last came, for a place that passes through.
+    """
+
+    kind: SlotKind
+    media_id: str = ""
+    peer: int | None = None
+    mf: LineEnd | None = None
+    user: LineEnd | None = None
+    description: MediaDescription | None = None
+
+
+DEAD = Slot(kind=SlotKind.DEAD)
+
+Slots = tuple[Slot, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferedChange:
+    """A data channel line of an offer that the DCSF has to decide on.
+
+    Attributes:
+        index: its place in the offer.
+        media: the line; ``None`` when it cannot be used, and is refused without asking.
+        old_id: the media id it had until now, ``""`` for a new line.
+    """
+
+    index: int
+    media: LineEnd | None
+    old_id: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class PassingOffer:
+    """One offer on its way through the AS.
+
+    Attributes:
+        side: where the offer came from.
+        offer: as it came.
+        is_initial: the first one of the call.
+        changes: by new media id, what to decide on.
+        closed_ids: media ids whose lines the offer ends.
+        slots: of both legs, as they will be when the answer has come.
+        new_ids: media ids for which this exchange made the MF do something.
+    """
+
+    side: Side
+    offer: SessionDescription
+    is_initial: bool
+    changes: dict[str, OfferedChange] = field(default_factory=dict)
+    closed_ids: list[str] = field(default_factory=list)
+    slots: dict[Side, Slots] = field(default_factory=dict)
+    new_ids: set[str] = field(default_factory=set)
+
+    @property
+    def questions(self) -> dict[str, LineEnd]:
+        """The readable lines to decide on, by media id."""
+        return {
+            key: change.media for key, change in self.changes.items() if change.media is not None
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """What became of an offer.
+
+    Attributes:
+        answer: for the leg the offer came from.
+        answered: MF-ended lines that the other leg's user answered, by media id.
+        dropped_ids: media ids whose MF contexts are no longer needed.
+    """
+
+    answer: SessionDescription
+    answered: Mapping[str, LineEnd]
+    dropped_ids: tuple[str, ...]
 
 
 class SessionModel:
-    """Both legs' lines. One exchange at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
+    """Both legs' lines. One passing at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
 
     Args:
         origin_host: our address in ``o=``.
@@ -71,7 +165,7 @@ class SessionModel:
         self._versions = {Side.SERVED: 0, Side.REMOTE: 0}
         self._last_sent: dict[Side, SessionDescription] = {}
         self._next_id = 1
-        self._pending: Exchange | None = None
+        self._pending: PassingOffer | None = None
 
     @property
     def is_pending(self) -> bool:
@@ -93,11 +187,11 @@ class SessionModel:
         return self._slots[side]
 
     # --- an offer comes --------------------------------------------------------------------------
-    def begin(self, side: Side, offer: SessionDescription) -> Exchange:
+    def begin(self, side: Side, offer: SessionDescription) -> PassingOffer:
         """Take an offer and find out what there is to decide.
 
         Raises:
-            RemoteProtocolError: another exchange is under way (491), or lines are missing (488).
+            RemoteProtocolError: another passing is under way (491), or lines are missing (488).
         """
         if self._pending is not None:
             raise RemoteProtocolError(
@@ -112,22 +206,24 @@ class SessionModel:
             )
         if len(offer.media) > MAX_LINES:
             raise RemoteProtocolError(f"more than {MAX_LINES} lines", sip_status_hint=488)
-        exchange = Exchange(side=side, offer=offer, is_initial=not self._last_sent)
+        passing = PassingOffer(side=side, offer=offer, is_initial=not self._last_sent)
         for index, media in enumerate(offer.media):
-            self._look_at(exchange, index, media, known[index] if index < len(known) else DEAD)
-        self._pending = exchange
-        return exchange
+            self._look_at(passing, index, media, known[index] if index < len(known) else DEAD)
+        self._pending = passing
+        return passing
 
-    def _look_at(self, exchange: Exchange, index: int, media: MediaDescription, slot: Slot) -> None:
+    def _look_at(
+        self, passing: PassingOffer, index: int, media: MediaDescription, slot: Slot
+    ) -> None:
         """Decide whether the DCSF must be asked about one offered line."""
         is_closed = media.is_rejected or (media.is_data_channel and media.get("sctp-port") == "0")
         if is_closed:
             if slot.media_id:
-                exchange.closed_ids.append(slot.media_id)
+                passing.closed_ids.append(slot.media_id)
             return
         if not media.is_data_channel:
             return
-        read = try_read_media(media, exchange.offer)
+        read = try_read_media(media, passing.offer)
         if slot.kind is not SlotKind.DEAD and slot.user is not None and read is not None:
             is_unchanged = (
                 is_same_side(slot.user, read)
@@ -138,14 +234,16 @@ class SessionModel:
                 return
         media_id = f"m{self._next_id}"
         self._next_id += 1
-        exchange.changes[media_id] = OfferedChange(index=index, media=read, old_id=slot.media_id)
+        passing.changes[media_id] = OfferedChange(index=index, media=read, old_id=slot.media_id)
 
     # --- the DCSF has decided --------------------------------------------------------------------
-    def decide(self, exchange: Exchange, decisions: Mapping[str, Decision]) -> SessionDescription:
+    def decide(
+        self, passing: PassingOffer, decisions: Mapping[str, Decision]
+    ) -> SessionDescription:
         """Apply the decisions.
 
         Args:
-            exchange: of ``begin``.
+            passing: of ``begin``.
             decisions: by media id; a missing one refuses its line.
 
         Returns:
@@ -154,19 +252,19 @@ class SessionModel:
         Raises:
             RemoteProtocolError: nothing of the offer is left, answer 488.
         """
-        self._check_pending(exchange)
-        side, other = exchange.side, exchange.side.other
+        self._check_pending(passing)
+        side, other = passing.side, passing.side.other
         ours, theirs = list(self._slots[side]), list(self._slots[other])
-        by_index = {change.index: key for key, change in exchange.changes.items()}
+        by_index = {change.index: key for key, change in passing.changes.items()}
         refused = 0
-        for index, media in enumerate(exchange.offer.media):
+        for index, media in enumerate(passing.offer.media):
             while len(ours) <= index:
                 ours.append(DEAD)
             old = ours[index]
             if index in by_index:
                 media_id = by_index[index]
                 decision = decisions.get(media_id) if self._dc_allowed else None
-                slot = self._decided(exchange, media_id, decision, old)
+                slot = self._decided(passing, media_id, decision, old)
                 refused += slot.kind is SlotKind.DEAD
             else:
                 slot = self._kept(media, old)
@@ -174,26 +272,26 @@ class SessionModel:
                 theirs[old.peer] = DEAD
             ours[index] = _place(slot, index, media, theirs)
         if other is Side.SERVED:
-            theirs += self._originated(exchange, decisions)
+            theirs += self._originated(passing, decisions)
         if len(theirs) > MAX_LINES:
             raise RemoteProtocolError(f"more than {MAX_LINES} lines", sip_status_hint=488)
-        exchange.slots = {side: tuple(ours), other: tuple(theirs)}
-        if refused == len(by_index) > 0 and self._is_nothing_left(exchange):
+        passing.slots = {side: tuple(ours), other: tuple(theirs)}
+        if refused == len(by_index) > 0 and self._is_nothing_left(passing):
             raise RemoteProtocolError(
                 "no line of the offer can be taken",
                 source="TS 24.186 9.3.2.2",
                 sip_status_hint=488,
             )
-        return self._send(other, exchange.offer, self._offer_lines(exchange))
+        return self._send(other, passing.offer, self._offer_lines(passing))
 
     def _decided(
-        self, exchange: Exchange, media_id: str, decision: Decision | None, old: Slot
+        self, passing: PassingOffer, media_id: str, decision: Decision | None, old: Slot
     ) -> Slot:
         """The slot of a line the DCSF was asked about; the place on the other leg comes later."""
-        user = exchange.changes[media_id].media
+        user = passing.changes[media_id].media
         if decision is not None and user is not None:
             if decision.verdict is Verdict.TERMINATE and decision.media is not None:
-                exchange.new_ids.add(media_id)
+                passing.new_ids.add(media_id)
                 return Slot(kind=SlotKind.MF, media_id=media_id, mf=decision.media, user=user)
             if decision.verdict is Verdict.FORWARD:
                 peer = old.peer if old.kind is SlotKind.THROUGH else None
@@ -209,48 +307,48 @@ class SessionModel:
             return DEAD
         return replace(slot, kind=SlotKind.THROUGH)
 
-    def _originated(self, exchange: Exchange, decisions: Mapping[str, Decision]) -> list[Slot]:
+    def _originated(self, passing: PassingOffer, decisions: Mapping[str, Decision]) -> list[Slot]:
         """Lines that our MF offers to the served user."""
         slots = []
         for media_id, decision in decisions.items():
             if decision.verdict is Verdict.ORIGINATE and decision.media is not None:
-                exchange.new_ids.add(media_id)
+                passing.new_ids.add(media_id)
                 if self._dc_allowed:
                     slots.append(Slot(kind=SlotKind.MF, media_id=media_id, mf=decision.media))
         return slots
 
-    def _is_nothing_left(self, exchange: Exchange) -> bool:
+    def _is_nothing_left(self, passing: PassingOffer) -> bool:
         """Whether refusing the lines in question leaves no reason to go on.
 
         For an initial offer: no line is left. For a later one: it changes nothing else.
         """
-        if exchange.is_initial:
-            return all(slot.kind is SlotKind.DEAD for slot in exchange.slots[exchange.side])
-        asked = {change.index for change in exchange.changes.values()}
-        return not exchange.closed_ids and all(
+        if passing.is_initial:
+            return all(slot.kind is SlotKind.DEAD for slot in passing.slots[passing.side])
+        asked = {change.index for change in passing.changes.values()}
+        return not passing.closed_ids and all(
             index in asked or slot.description is None or _says_the_same(slot.description, media)
             for index, (slot, media) in enumerate(
-                zip(self._slots[exchange.side], exchange.offer.media, strict=False)
+                zip(self._slots[passing.side], passing.offer.media, strict=False)
             )
         )
 
     # --- the answer comes ------------------------------------------------------------------------
-    def finish(self, exchange: Exchange, answer: SessionDescription) -> Answered:
+    def finish(self, passing: PassingOffer, answer: SessionDescription) -> Answered:
         """Take the other leg's answer; from now on the new lines hold.
 
         Raises:
             RemoteProtocolError: the answer has not as many lines as the offer. Nothing changed;
                 call ``undo``.
         """
-        self._check_pending(exchange)
-        side, other = exchange.side, exchange.side.other
-        ours, theirs = list(exchange.slots[side]), list(exchange.slots[other])
+        self._check_pending(passing)
+        side, other = passing.side, passing.side.other
+        ours, theirs = list(passing.slots[side]), list(passing.slots[other])
         if len(answer.media) != len(theirs):
             raise RemoteProtocolError(
                 f"the answer has {len(answer.media)} lines, the offer had {len(theirs)}",
                 source="RFC 3264 6",
             )
-        answered: dict[str, DcMedia] = {}
+        answered: dict[str, LineEnd] = {}
         for index, media in enumerate(answer.media):
             slot = theirs[index]
             if slot.kind is SlotKind.MF:
@@ -263,9 +361,9 @@ class SessionModel:
                 ours[index] = theirs[slot.peer] = DEAD
         lines = [
             self._answer_line(slot, media, answer)
-            for slot, media in zip(ours, exchange.offer.media, strict=True)
+            for slot, media in zip(ours, passing.offer.media, strict=True)
         ]
-        before = self.mf_ids | exchange.new_ids
+        before = self.mf_ids | passing.new_ids
         self._slots = {side: tuple(ours), other: tuple(theirs)}
         self._pending = None
         return Answered(
@@ -274,27 +372,27 @@ class SessionModel:
             dropped_ids=tuple(sorted(before - self.mf_ids)),
         )
 
-    def undo(self, exchange: Exchange) -> tuple[str, ...]:
-        """Forget an exchange that failed: everything is as before (RFC 3261 14.1).
+    def undo(self, passing: PassingOffer) -> tuple[str, ...]:
+        """Forget an passing that failed: everything is as before (RFC 3261 14.1).
 
         Returns:
             Media ids whose MF contexts were made for nothing.
         """
-        if self._pending is exchange:
+        if self._pending is passing:
             self._pending = None
-        return tuple(sorted(exchange.new_ids))
+        return tuple(sorted(passing.new_ids))
 
     # --- writing ---------------------------------------------------------------------------------
-    def _offer_lines(self, exchange: Exchange) -> list[MediaDescription]:
+    def _offer_lines(self, passing: PassingOffer) -> list[MediaDescription]:
         """The other leg's lines: those that pass, and what our MF has there."""
-        side, other = exchange.side, exchange.side.other
+        side, other = passing.side, passing.side.other
         offered = {
             slot.peer: media
-            for slot, media in zip(exchange.slots[side], exchange.offer.media, strict=True)
+            for slot, media in zip(passing.slots[side], passing.offer.media, strict=True)
             if slot.kind is SlotKind.THROUGH
         }
         lines = []
-        for index, slot in enumerate(exchange.slots[other]):
+        for index, slot in enumerate(passing.slots[other]):
             if index in offered:
                 lines.append(offered[index].without(E2DCE_ATTRIBUTE))
             elif slot.kind is SlotKind.MF and slot.mf is not None:
@@ -312,7 +410,7 @@ class SessionModel:
             return self._mf_line(slot.mf, slot.mf.setup)
         return offered.rejected()
 
-    def _mf_line(self, media: DcMedia, setup: Setup) -> MediaDescription:
+    def _mf_line(self, media: LineEnd, setup: Setup) -> MediaDescription:
         line = write_media(media, setup)
         return line.with_attribute(E2DCE_ATTRIBUTE, "applied") if self._marks_e2dce else line
 
@@ -330,9 +428,9 @@ class SessionModel:
     def _origin(self, version: int) -> Origin:
         return Origin.create(session_id=self._origin_id, version=version, address=self._origin_host)
 
-    def _check_pending(self, exchange: Exchange) -> None:
-        if self._pending is not exchange:
-            raise LocalProtocolError("this exchange is over")
+    def _check_pending(self, passing: PassingOffer) -> None:
+        if self._pending is not passing:
+            raise LocalProtocolError("this passing is over")
 
 
 def _says_the_same(old: MediaDescription, new: MediaDescription) -> bool:
@@ -354,7 +452,7 @@ def _place(slot: Slot, index: int, media: MediaDescription, theirs: list[Slot]) 
 
 
 def _mf_answered(
-    slot: Slot, media: MediaDescription, answer: SessionDescription, answered: dict[str, DcMedia]
+    slot: Slot, media: MediaDescription, answer: SessionDescription, answered: dict[str, LineEnd]
 ) -> Slot:
     """Take the user's answer to a line that our MF offered."""
     user = None if media.is_rejected else try_read_media(media, answer)

@@ -25,8 +25,8 @@ from dcsdk.emulator.sbi.common import Endpoint, Transport
 from dcsdk.emulator.sbi.dc_control import Initiator, SessionCase
 from dcsdk.emulator.sbi.imsas import (
     MEDIA_CONTROL_PATH,
+    EventMedia,
     EventType,
-    MediaInfo,
     MediaInstruction,
     MediaInstructionData,
     MediaInstructions,
@@ -177,7 +177,7 @@ class Dcsf:
         return MediaInstructionData(session_id=event.session_id, instructions=instructions)
 
     def _decide_line(
-        self, event: SessionEventNotification, media: MediaInfo
+        self, event: SessionEventNotification, media: EventMedia
     ) -> MediaInstructions | None:
         """Decide one line: who offers it and its stream ids tell what it is (TS 26.114 6.2.10.1).
 

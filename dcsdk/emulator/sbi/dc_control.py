@@ -25,7 +25,7 @@ class DcControlError(DcsdkError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DcMedia:
+class LineEnd:
     """One side's view of one data channel line: what SDP and ``MediaInfo`` both carry.
 
     Attributes:
@@ -126,7 +126,7 @@ class Decision:
     """
 
     verdict: Verdict
-    media: DcMedia | None = None
+    media: LineEnd | None = None
 
 
 class DcControl(Protocol):
@@ -138,7 +138,7 @@ class DcControl(Protocol):
     """
 
     async def session_establishment(
-        self, session: SessionInfo, offered: Mapping[str, DcMedia]
+        self, session: SessionInfo, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         """Report an initial offer and do what the DCSF instructs.
 
@@ -152,7 +152,7 @@ class DcControl(Protocol):
         ...
 
     async def media_change(
-        self, session_id: str, initiator: Initiator, offered: Mapping[str, DcMedia]
+        self, session_id: str, initiator: Initiator, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         """Report lines that a re-offer adds or changes (``MEDIA_CHANGE_REQUEST``).
 
@@ -160,7 +160,7 @@ class DcControl(Protocol):
         """
         ...
 
-    async def media_answered(self, session_id: str, media_id: str, answer: DcMedia) -> None:
+    async def media_answered(self, session_id: str, media_id: str, answer: LineEnd) -> None:
         """Give the MF the served user's answer to a line it offered (``Nmf_MRM_Update``).
 
         From then on the MF takes only the certificate that ``answer.fingerprint`` names.

@@ -59,7 +59,7 @@ class MediaInstruction(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MediaInfo:
+class EventMedia:
     """``MediaInfo`` of a notification: one data channel line as a UE offered it.
 
     Attributes:
@@ -79,8 +79,8 @@ class MediaInfo:
     security_setup: Setup | None = None
 
     @classmethod
-    def from_json(cls, value: JsonObject) -> MediaInfo:
-        """Read a ``MediaInfo``.
+    def from_json(cls, value: JsonObject) -> EventMedia:
+        """Read a ``EventMedia``.
 
         Raises:
             ParseError: a member is missing or malformed.
@@ -99,7 +99,7 @@ class MediaInfo:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Write a ``MediaInfo``."""
+        """Write a ``EventMedia``."""
         endpoint = self.remote_dc_endpoint
         return {
             "mediaId": self.media_id,
@@ -135,7 +135,7 @@ class SessionEventNotification:
     calling_identity: str | None = None
     called_identity: str | None = None
     session_case: SessionCase | None = None
-    medias: Mapping[str, MediaInfo] = field(default_factory=dict)
+    medias: Mapping[str, EventMedia] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, value: object) -> SessionEventNotification:
@@ -147,7 +147,9 @@ class SessionEventNotification:
         body = JsonObject(value, "SessionEventNotification")
         event = body.object("notificationEvent")
         info = body.optional_object("sessionInfo") or JsonObject({}, "sessionInfo")
-        medias = {key: MediaInfo.from_json(item) for key, item in body.map("mediaInfoList").items()}
+        medias = {
+            key: EventMedia.from_json(item) for key, item in body.map("mediaInfoList").items()
+        }
         _check_keys({key: media.media_id for key, media in medias.items()})
         return cls(
             event_type=event.choice("eventType", EventType),

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from typing import ClassVar
 
-from dcsdk.errors import ConfigError, FingerprintMismatch, RemoteProtocolError
+from dcsdk.errors import ConfigError, RemoteProtocolError
 from dcsdk.ims.mediasec import SecurityMechanism
 from dcsdk.ims.profile import ImsProfile
 from dcsdk.interfaces import (
@@ -54,13 +54,10 @@ def _parameters(
     intent: MediaIntent,
     context: SecurityContext,
 ) -> DtlsSctpParameters:
-    pinned = intent.pinned_fingerprint
-    if pinned is not None and pinned not in line.all_fingerprints:
-        raise FingerprintMismatch("signalling brought another fingerprint than the pinned one")
     return DtlsSctpParameters(
         dtls_role=role,
         remote_address=line.address,
-        remote_fingerprints=line.fingerprints if pinned is None else (pinned,),
+        remote_fingerprints=line.trusted(intent.pinned_fingerprint),
         local_tls_id=tls_id,
         remote_tls_id=line.tls_id,
         local_sctp_port=context.profile.sctp_port,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from dcsdk.emulator.app_server.served_call import ServedCall
-from dcsdk.emulator.sbi.dc_control import DcMedia, Decision, SessionInfo
+from dcsdk.emulator.sbi.dc_control import Decision, LineEnd, SessionInfo
 from dcsdk.sip.dialog import Dialog
 from tests.emulator.conftest import SmallNetwork, small_network
 from tests.emulator.fake_control import FakeControl
@@ -203,7 +203,7 @@ class SlowControl(FakeControl):
         self.go_on = asyncio.Event()
 
     async def session_establishment(
-        self, session: SessionInfo, offered: Mapping[str, DcMedia]
+        self, session: SessionInfo, offered: Mapping[str, LineEnd]
     ) -> Mapping[str, Decision]:
         self.asked.set()
         await self.go_on.wait()
@@ -234,7 +234,7 @@ async def test_a_callee_that_hangs_up_before_the_caller_knows_ends_the_set_up(
     served: SmallNetwork, control: FakeControl
 ) -> None:
     class Stubborn(FakeControl):
-        async def media_answered(self, session_id: str, media_id: str, answer: DcMedia) -> None:
+        async def media_answered(self, session_id: str, media_id: str, answer: LineEnd) -> None:
             hung_up.set()
             await ended.wait()
 

@@ -16,9 +16,9 @@ from dcsdk.emulator.app_server.ims_as_http import ImsAsHttp
 from dcsdk.emulator.sbi.client import SbiClient
 from dcsdk.emulator.sbi.dc_control import (
     DcControlError,
-    DcMedia,
     Decision,
     Initiator,
+    LineEnd,
     SessionCase,
     SessionInfo,
     Verdict,
@@ -41,7 +41,7 @@ INFO = SessionInfo(
     session_case=SessionCase.ORIGINATING,
 )
 FINGERPRINT = Fingerprint(hash_function="sha-256", digest=bytes(32))
-LINE = DcMedia(
+LINE = LineEnd(
     address=("127.0.0.1", 9),
     sctp_port=5000,
     fingerprint=FINGERPRINT,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dcsdk.emulator.app_server.dc_lines import read_media, write_media
 from dcsdk.emulator.app_server.session_model import (
     MAX_LINES,
-    Exchange,
+    PassingOffer,
     SessionModel,
     Side,
     SlotKind,
@@ -44,7 +44,7 @@ def model(*, dc_allowed: bool = True, marks_e2dce: bool = False) -> SessionModel
 
 def offer(
     session: SessionModel, side: Side, sdp: SessionDescription, *decisions: Decision
-) -> tuple[Exchange, SessionDescription]:
+) -> tuple[PassingOffer, SessionDescription]:
     """Pass an offer through; decisions go to the questions in order, then to lines of the MF."""
     exchange = session.begin(side, sdp)
     ids = [*exchange.changes, *(f"o{number}" for number in range(len(decisions)))]

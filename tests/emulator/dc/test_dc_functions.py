@@ -15,9 +15,9 @@ from dcsdk.emulator.dc.dcsf import LOCAL_LINE_ID, AppPolicy, Dcsf
 from dcsdk.emulator.lab.trace import TraceBus
 from dcsdk.emulator.sbi.dc_control import (
     DcControlError,
-    DcMedia,
     Decision,
     Initiator,
+    LineEnd,
     SessionCase,
     SessionEvent,
     SessionInfo,
@@ -85,8 +85,8 @@ def line(
     setup: Setup = Setup.ACTPASS,
     address: tuple[str, int] = ("127.0.0.1", 9),
     app: str | None = None,
-) -> DcMedia:
-    return DcMedia(
+) -> LineEnd:
+    return LineEnd(
         address=address,
         sctp_port=5000,
         fingerprint=UE_CERTIFICATE.fingerprint,
@@ -111,7 +111,7 @@ class Ue:
         path = await engine.bind_path("127.0.0.1")
         return cls(path, engine.create(path, certificate, None))
 
-    async def connect(self, mf: DcMedia, *, is_client: bool) -> None:
+    async def connect(self, mf: LineEnd, *, is_client: bool) -> None:
         self.association.start(
             DtlsSctpParameters(
                 dtls_role="client" if is_client else "server",
@@ -136,7 +136,7 @@ class Ue:
         self.path.close()
 
 
-def ended_in_mf(decision: Decision) -> DcMedia:
+def ended_in_mf(decision: Decision) -> LineEnd:
     assert decision.media is not None
     return decision.media
 
@@ -310,7 +310,7 @@ async def test_application_lines_follow_the_policy(app: str | None, verdict: Ver
     ],
 )
 async def test_bootstrap_lines_end_where_their_ids_say(
-    media: DcMedia, case: SessionCase, verdict: Verdict
+    media: LineEnd, case: SessionCase, verdict: Verdict
 ) -> None:
     async with functions() as network:
         decisions = await network.control.session_establishment(session_info(case), {"1": media})
