@@ -17,16 +17,17 @@ an ``Aborted`` event; anything malformed is dropped and counted.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from google_crc32c import extend
 
 from dcsdk.errors import LocalProtocolError, ParseError
 from dcsdk.sctp.base.config import SctpConfig
 from dcsdk.sctp.base.events import (
+    AssociationEvent,
     AssociationState,
     Established,
-    Event,
     MessageReceived,
     RawMessage,
     ResetDone,
@@ -35,11 +36,9 @@ from dcsdk.sctp.base.events import (
 from dcsdk.sctp.control.control_chunks import ControlChunks
 from dcsdk.sctp.control.handshake import Entropy
 from dcsdk.sctp.control.heartbeat import Heartbeat
-from dcsdk.sctp.control.lifecycle import RECEIVING_STATES, Agreement, Lifecycle
+from dcsdk.sctp.control.lifecycle import RECEIVING_STATES, AssociationTerms, Lifecycle
 from dcsdk.sctp.control.liveness import Liveness
 from dcsdk.sctp.control.reset import StreamResets
-from dcsdk.sctp.halves import make_halves
-from dcsdk.sctp.reading import READING_NOTHING, Reading, reading_for
 from dcsdk.sctp.receiving.receiver import Receiver
 from dcsdk.sctp.sending.early import EarlyMessage, EarlyMessages
 from dcsdk.sctp.sending.recovery import RoundTrip
@@ -47,7 +46,7 @@ from dcsdk.sctp.sending.scheduler import DEFAULT_PRIORITY
 from dcsdk.sctp.sending.sender import Sender
 from dcsdk.sctp.stats import SctpStats, snapshot
 from dcsdk.sctp.wire.chunks import FLAG_END, SACK, CauseChunk, ChunkType
-from dcsdk.sctp.wire.packet import CHECKSUM, COMMON_HEADER_SIZE, bundle
+from dcsdk.sctp.wire.packet import CHECKSUM, COMMON_HEADER_SIZE, NO_CHECKSUM, Seal, bundle
 from dcsdk.sctp.wire.parameters import CauseCode, PeerViolation, Tlv
 
 SACK_EVERY_PACKETS = 2
@@ -55,6 +54,25 @@ SACK_EVERY_PACKETS = 2
 
 MAX_QUEUED_CHUNKS = 64
 """Control chunks that wait for one poll; more answers than that are not owed to anybody."""
+
+TakeData = Callable[[bytes, int, int], int]
+"""Takes the data chunks at a position of a packet and returns the position after them."""
+
+TakeRun = Callable[[Sequence[bytes], int], int]
+"""Takes the packets from a place on that go on with the message under way; returns how many."""
+
+Reading = tuple[bytes, bytes, int, int, TakeData, TakeRun | None]
+"""The first 8 bytes of a packet for us; the first 12 when a zero checksum is good, else ``b""``;
+the CRC state after the common header; the chunk type of data, or -1 for none; who takes it; and who
+takes whole packets of it, where that can be."""
+
+
+def _take_nothing(packet: bytes, position: int, end: int) -> int:
+    return end
+
+
+READING_NOTHING: Reading = (b"", b"", 0, -1, _take_nothing, None)
+"""For an association that has ended: no packet begins like this."""
 
 
 class SctpAssociation:
@@ -72,7 +90,7 @@ class SctpAssociation:
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
         self.config = config
         self._now = 0.0
-        self._events: list[Event | RawMessage] = []
+        self._events: list[AssociationEvent | RawMessage] = []
         self._packets: list[bytes] = []  # whole packets to send before everything else
         self._chunks: list[bytes] = []  # control chunks to send, bundled
         self._round_trip = RoundTrip(config.rto_initial_s, config.rto_min_s, config.rto_max_s)
@@ -334,7 +352,7 @@ class SctpAssociation:
         """Have an ERROR sent."""
         self.queue_chunk(CauseChunk(kind=ChunkType.ERROR, items=(Tlv(code, info),)).encode())
 
-    def push_event(self, event: Event) -> None:
+    def push_event(self, event: AssociationEvent) -> None:
         """Tell the owner."""
         self._events.append(event)
 
@@ -371,11 +389,11 @@ class SctpAssociation:
             if self._lifecycle.state is not before:
                 self.state_changed(now)
 
-    def _open(self, agreement: Agreement, is_restart: bool) -> None:
+    def _open(self, terms: AssociationTerms, is_restart: bool) -> None:
         """The association is established: make its two halves."""
-        abilities, seal = agreement.abilities, self._lifecycle.seal
+        abilities, seal = terms.abilities, self._lifecycle.seal
         seal.is_zero_checksum = abilities.is_zero_checksum
-        halves = make_halves(self.config, agreement, seal, self._round_trip, self._events)
+        halves = make_halves(self.config, terms, seal, self._round_trip, self._events)
         self.sender, self.receiver, self.resets = halves
         self._control.abilities = abilities
         self._unacknowledged_packets, self._is_sack_due, self.sack_timer_s = 0, False, None
@@ -385,8 +403,8 @@ class SctpAssociation:
             self._events.append(Restarted())
         self._events.append(
             Established(
-                agreement.outbound_streams,
-                agreement.inbound_streams,
+                terms.outbound_streams,
+                terms.inbound_streams,
                 abilities.is_interleaving,
                 abilities.is_partial_reliability,
                 abilities.is_reset_supported,
@@ -395,7 +413,7 @@ class SctpAssociation:
         self.state_changed(self._now)
         self._early.send_all(halves[0], self._events)
 
-    def _end(self, event: Event) -> None:
+    def _end(self, event: AssociationEvent) -> None:
         self._events.append(event)
         self._chunks.clear()
         self._early.take_all()
@@ -463,14 +481,14 @@ class SctpAssociation:
         self._packets_sent += len(packets)
         return packets
 
-    def poll_event(self) -> Event | None:
+    def poll_event(self) -> AssociationEvent | None:
         """Return the next event, or ``None``."""
         if not self._events:
             return None
         event = self._events.pop(0)
         return MessageReceived._make(event) if isinstance(event, tuple) else event
 
-    def poll_batch(self) -> list[Event | RawMessage]:
+    def poll_batch(self) -> list[AssociationEvent | RawMessage]:
         """Return all events in order, messages as bare tuples: the hot path.
 
         ``type(item) is tuple`` tells a message, with the fields of :class:`MessageReceived`.
@@ -493,3 +511,69 @@ class SctpAssociation:
             packets_dropped=self._packets_dropped,
             error_count=self._liveness.error_count,
         )
+
+
+def reading_for(config: SctpConfig, tag: int, receiver: Receiver | None) -> Reading:
+    """Return how to read packets now.
+
+    Who offered to take packets without a checksum has to take them, from the INIT ACK on, whether
+    the peer made the same offer or not (RFC 9653 5.3). An INIT has no tag and needs its checksum.
+
+    Args:
+        config: knows the ports and what we offer.
+        tag: our verification tag (RFC 9260 8.5).
+        receiver: takes data, or ``None`` in states that take none.
+    """
+    seal = Seal(config.remote_port, config.local_port, tag)
+    zero_head = seal.head + NO_CHECKSUM if config.is_zero_checksum_offered else b""
+    if receiver is None:
+        return (seal.head, zero_head, seal.seed, -1, _take_nothing, None)
+    if receiver.is_interleaving:
+        take_run = partial(receiver.i_data_run, zero_head) if zero_head else None
+        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, receiver.i_data, take_run)
+    return (seal.head, zero_head, seal.seed, ChunkType.DATA, receiver.data, None)
+
+
+def make_halves(
+    config: SctpConfig,
+    terms: AssociationTerms,
+    seal: Seal,
+    round_trip: RoundTrip,
+    events: list[AssociationEvent | RawMessage],
+) -> tuple[Sender, Receiver, StreamResets]:
+    """Return the parts that exist once an association is established.
+
+    Args:
+        config: of our side.
+        terms: of both.
+        seal: for our packets.
+        round_trip: the estimate all parts share.
+        events: where all parts put what they have to tell.
+    """
+    sender = Sender(
+        config=config,
+        seal=seal,
+        initial_tsn=terms.local_initial_tsn,
+        peer_window=terms.peer_a_rwnd,
+        stream_count=terms.outbound_streams,
+        abilities=terms.abilities,
+        events=events,
+        round_trip=round_trip,
+    )
+    receiver = Receiver(
+        initial_tsn=terms.peer_initial_tsn,
+        window=config.receive_window,
+        max_message_size=config.accepted_message_size,
+        stream_count=terms.inbound_streams,
+        is_interleaving=terms.abilities.is_interleaving,
+        events=events,
+    )
+    resets = StreamResets(
+        packetizer=sender.packetizer,
+        receiver=receiver,
+        round_trip=round_trip,
+        local_sequence=terms.local_initial_tsn,
+        peer_sequence=terms.peer_initial_tsn,
+        events=events,
+    )
+    return sender, receiver, resets

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.base.events import Event, MessageReceived
+from dcsdk.sctp.base.events import AssociationEvent, MessageReceived
 from dcsdk.sctp.wire.chunks import Chunk, decode_chunk
 from dcsdk.sctp.wire.packet import Seal, iterate_chunks
 
@@ -67,7 +67,7 @@ class Peer:
         self.link = link
         self.link_free_s = 0.0
         self.messages: list[MessageReceived] = []
-        self.events: list[Event] = []
+        self.events: list[AssociationEvent] = []
         self.is_reading = True
         self.unread: list[MessageReceived] = []
         self.sent_packets: list[bytes] = []
@@ -101,7 +101,7 @@ class Peer:
             self.association.consumed(message.stream_id, len(message.data))
         self.unread.clear()
 
-    def of(self, kind: type) -> list[Event]:
+    def of(self, kind: type) -> list[AssociationEvent]:
         """Return the events of one type."""
         return [event for event in self.events if isinstance(event, kind)]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.receiving.receiver import Receiver
 from dcsdk.sctp.receiving.streams import MID_MASK, InboundStreams
 from dcsdk.sctp.sending.outstanding import Outstanding
@@ -143,7 +143,7 @@ def test_small_packets_that_were_lost_are_not_all_sent_again_at_once() -> None:
 
 # --- and means the same --------------------------------------------------------------------------
 def test_messages_up_to_a_skipped_one_are_gone_and_the_others_are_completed() -> None:
-    events: list[Event | RawMessage] = []
+    events: list[AssociationEvent | RawMessage] = []
     half = receiver()
     half._i_data._streams = streams = InboundStreams(events, MID_MASK)
     begin_messages(half, 10)

@@ -15,8 +15,7 @@ from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
 from dcsdk.io.clock import LazyTimer
 from dcsdk.io.secure.handover import RetiredDtls
 from dcsdk.sctp.association import SctpAssociation
-from dcsdk.sctp.base.events import Event as SctpEvent
-from dcsdk.sctp.base.events import RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 
 
@@ -27,7 +26,7 @@ class Broken:
     error: Exception
 
 
-DriverEvent = HandshakeDone | DtlsClosed | SctpEvent | Broken
+DriverEvent = HandshakeDone | DtlsClosed | AssociationEvent | Broken
 """What happens seldom; messages come as bare tuples."""
 
 

@@ -149,7 +149,7 @@ class PeerUnreachableEvent:
     reason: str
 
 
-Event = (
+AssociationEvent = (
     MessageReceived
     | Established
     | Restarted

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dcsdk.errors import ParseError
-from dcsdk.sctp.base.events import PeerError
+from dcsdk.sctp.base.config import SctpConfig
+from dcsdk.sctp.base.events import AssociationEvent, PeerError
 from dcsdk.sctp.control.heartbeat import Heartbeat
 from dcsdk.sctp.control.lifecycle import Lifecycle, read_abort
+from dcsdk.sctp.control.reset import StreamResets
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.sending.sender import Sender
 from dcsdk.sctp.wire.chunks import (
     CHUNK_HEADER,
     FLAG_T,
@@ -21,14 +25,50 @@ from dcsdk.sctp.wire.cookie import PeerAbilities
 from dcsdk.sctp.wire.packet import COMMON_HEADER, COMMON_HEADER_SIZE, Seal
 from dcsdk.sctp.wire.parameters import CauseCode, PeerViolation, decode_tlvs
 
-if TYPE_CHECKING:
-    from dcsdk.sctp.association import SctpAssociation
-
 MAX_REPORTED_CHUNK = 128
 """Bytes of an unknown chunk that are sent back in an ERROR."""
 
 MAX_PEER_ERRORS = 8
 """Causes of one ERROR chunk that become events."""
+
+
+class ChunkTarget(Protocol):
+    """The association, as the control chunks change it."""
+
+    @property
+    def config(self) -> SctpConfig:
+        """Its limits, sizes and timers."""
+
+    @property
+    def sender(self) -> Sender | None:
+        """Its sending half, once established."""
+
+    @property
+    def receiver(self) -> Receiver | None:
+        """Its receiving half, once established."""
+
+    @property
+    def resets(self) -> StreamResets | None:
+        """Its stream resets, once established."""
+
+    @property
+    def is_receiving(self) -> bool:
+        """Data is taken in this state."""
+
+    def queue_chunk(self, chunk: bytes) -> None:
+        """Have a control chunk sent with the next packets."""
+
+    def report(self, code: int, info: bytes) -> None:
+        """Have an ERROR sent."""
+
+    def push_event(self, event: AssociationEvent) -> None:
+        """Tell the owner."""
+
+    def alive(self, now: float) -> None:
+        """The peer answered a heartbeat."""
+
+    def state_changed(self, now: float) -> None:
+        """Follow the life cycle."""
 
 
 class ControlChunks:
@@ -51,7 +91,7 @@ class ControlChunks:
     )
 
     def __init__(
-        self, association: SctpAssociation, lifecycle: Lifecycle, heartbeat: Heartbeat
+        self, association: ChunkTarget, lifecycle: Lifecycle, heartbeat: Heartbeat
     ) -> None:
         self._association = association
         self._lifecycle = lifecycle

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dcsdk.sctp.base.config import SctpConfig
-from dcsdk.sctp.base.events import Aborted, AssociationState, Event, PeerUnreachableEvent, ShutDown
+from dcsdk.sctp.base.events import (
+    Aborted,
+    AssociationEvent,
+    AssociationState,
+    PeerUnreachableEvent,
+    ShutDown,
+)
 from dcsdk.sctp.base.tsn import MASK
 from dcsdk.sctp.control.handshake import (
     CookieAction,
@@ -43,8 +49,8 @@ MAX_REASON_BYTES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """What set-up led to.
+class AssociationTerms:
+    """What both sides agreed on at set-up.
 
     Attributes:
         local_initial_tsn: our first TSN.
@@ -81,7 +87,6 @@ class Lifecycle:
     """
 
     __slots__ = (
-        "_agreement",
         "_config",
         "_handshake",
         "_on_end",
@@ -89,6 +94,7 @@ class Lifecycle:
         "_packets",
         "_repeated",
         "_retries",
+        "_terms",
         "_timeout_s",
         "is_ended",
         "seal",
@@ -103,8 +109,8 @@ class Lifecycle:
         entropy: Entropy,
         *,
         packets: list[bytes],
-        on_open: Callable[[Agreement, bool], None],
-        on_end: Callable[[Event], None],
+        on_open: Callable[[AssociationTerms, bool], None],
+        on_end: Callable[[AssociationEvent], None],
     ) -> None:
         self._config = config
         self._handshake = Handshake(config, entropy)
@@ -115,7 +121,7 @@ class Lifecycle:
         self.is_ended = False
         self.tags = TagPair(self._handshake.tag, 0)
         self.seal = self._seal_for(0)
-        self._agreement: Agreement | None = None
+        self._terms: AssociationTerms | None = None
         self._repeated = b""  # the packet that T1 or T2 sends again
         self.timer_s: float | None = None
         self._timeout_s = config.rto_initial_s
@@ -181,7 +187,7 @@ class Lifecycle:
                 source="RFC 9260 3.3.3",
             )
         self._set_peer(ack.initiate_tag)
-        self._agreement = self._agree(ack)
+        self._terms = self._terms_by_ack(ack)
         self.state = State.COOKIE_ECHOED
         chunks = PlainChunk(kind=ChunkType.COOKIE_ECHO, value=cookie).encode()
         if reported := unrecognized(ack):
@@ -232,20 +238,20 @@ class Lifecycle:
         if action is CookieAction.ACKNOWLEDGE and self.is_open:
             self._packets.append(self.seal.close_with_checksum(acknowledgement))
             return True
-        agreement = self._agreement
-        if action is not CookieAction.ACKNOWLEDGE or agreement is None:
-            agreement = self._agree_by_cookie(cookie)
+        terms = self._terms
+        if action is not CookieAction.ACKNOWLEDGE or terms is None:
+            terms = self._terms_by_cookie(cookie)
         was_open = self.is_open
         self.tags = TagPair(cookie.local_tag, cookie.peer_tag)
         self._set_peer(cookie.peer_tag)
         self._packets.append(self.seal.close_with_checksum(acknowledgement))
-        self._establish(agreement, is_restart=was_open)
+        self._establish(terms, is_restart=was_open)
         return True
 
     def cookie_ack(self) -> None:
         """Take a COOKIE ACK (RFC 9260 5.1 E)."""
-        if self.state is State.COOKIE_ECHOED and self._agreement is not None:
-            self._establish(self._agreement, is_restart=False)
+        if self.state is State.COOKIE_ECHOED and self._terms is not None:
+            self._establish(self._terms, is_restart=False)
 
     def stale_cookie(self, now: float) -> None:
         """Our cookie came too late: begin again (RFC 9260 5.2.6)."""
@@ -260,15 +266,15 @@ class Lifecycle:
         chunk = self._handshake.init().encode()
         self._repeat(self._seal_for(0).close_with_checksum(chunk), now)
 
-    def _establish(self, agreement: Agreement, *, is_restart: bool) -> None:
+    def _establish(self, terms: AssociationTerms, *, is_restart: bool) -> None:
         self._stop()
-        self._agreement = None
+        self._terms = None
         self.state = State.ESTABLISHED
-        self._on_open(agreement, is_restart)
+        self._on_open(terms, is_restart)
 
-    def _agree(self, ack: Init) -> Agreement:
+    def _terms_by_ack(self, ack: Init) -> AssociationTerms:
         config = self._config
-        return Agreement(
+        return AssociationTerms(
             local_initial_tsn=self._handshake.initial_tsn,
             peer_initial_tsn=ack.initial_tsn,
             peer_a_rwnd=ack.a_rwnd,
@@ -277,8 +283,8 @@ class Lifecycle:
             abilities=self._handshake.abilities(ack),
         )
 
-    def _agree_by_cookie(self, cookie: StateCookie) -> Agreement:
-        return Agreement(
+    def _terms_by_cookie(self, cookie: StateCookie) -> AssociationTerms:
+        return AssociationTerms(
             local_initial_tsn=cookie.local_initial_tsn,
             peer_initial_tsn=cookie.peer_initial_tsn,
             peer_a_rwnd=cookie.peer_a_rwnd,
@@ -372,7 +378,7 @@ class Lifecycle:
         chunk = PlainChunk(kind=ChunkType.SHUTDOWN_ACK).encode()
         self._repeat(self.seal.close(chunk), now)
 
-    def _end(self, event: Event) -> None:
+    def _end(self, event: AssociationEvent) -> None:
         self._stop()
         self.state = State.CLOSED
         self.is_ended = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
-from dcsdk.sctp.base.events import Event, RawMessage, ResetDone, StreamsReset
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage, ResetDone, StreamsReset
 from dcsdk.sctp.base.tsn import MASK
 from dcsdk.sctp.receiving.receiver import Receiver
 from dcsdk.sctp.sending.packetizer import Packetizer
@@ -74,7 +74,7 @@ class StreamResets:
         round_trip: RoundTrip,
         local_sequence: int,
         peer_sequence: int,
-        events: list[Event | RawMessage],
+        events: list[AssociationEvent | RawMessage],
     ) -> None:
         self._packetizer = packetizer
         self._receiver = receiver

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from dcsdk.errors import ParseError
-from dcsdk.sctp.base.events import Event, MessageRefused, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, MessageRefused, RawMessage
 from dcsdk.sctp.base.tsn import MASK, TsnRanges, unwrap
 from dcsdk.sctp.receiving.interleaving import InterleavedAssembler
 from dcsdk.sctp.receiving.reassembly import WHOLE, DataAssembler
@@ -104,7 +104,7 @@ class Receiver:
         max_message_size: int,
         stream_count: int,
         is_interleaving: bool,
-        events: list[Event | RawMessage],
+        events: list[AssociationEvent | RawMessage],
     ) -> None:
         self._expected = initial_tsn  # as on the wire
         self._cumulative = initial_tsn - 1  # never wraps; exact only after _synchronize()

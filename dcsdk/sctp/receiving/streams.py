@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.base.tsn import SerialOrder
 
 MESSAGE_OVERHEAD = 64
@@ -47,7 +47,7 @@ class InboundStreams:
 
     __slots__ = ("_events", "_mask", "_next", "_waiting", "held", "unread")
 
-    def __init__(self, events: list[Event | RawMessage], sequence_mask: int) -> None:
+    def __init__(self, events: list[AssociationEvent | RawMessage], sequence_mask: int) -> None:
         self._events = events
         self._mask = sequence_mask
         # Number of the next ordered message to deliver; 0 where nothing stands.

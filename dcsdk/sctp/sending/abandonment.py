@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
 
-from dcsdk.sctp.base.events import Event, MessageAbandoned, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, MessageAbandoned, RawMessage
 from dcsdk.sctp.base.tsn import MASK, TsnRanges
 from dcsdk.sctp.sending.outstanding import Outstanding
 from dcsdk.sctp.sending.packetizer import Packetizer
@@ -79,7 +79,7 @@ class Abandonment:
         packetizer: Packetizer,
         *,
         is_interleaving: bool,
-        events: list[Event | RawMessage],
+        events: list[AssociationEvent | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._packetizer = packetizer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dcsdk.errors import LocalProtocolError
 from dcsdk.sctp.base.config import SctpConfig
-from dcsdk.sctp.base.events import Event, MessageAbandoned, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, MessageAbandoned, RawMessage
 from dcsdk.sctp.sending.sender import Sender, check_message
 
 
@@ -56,7 +56,7 @@ class EarlyMessages:
         self._messages.append(message)
         self.total_bytes += len(message.data)
 
-    def send_all(self, sender: Sender, events: list[Event | RawMessage]) -> None:
+    def send_all(self, sender: Sender, events: list[AssociationEvent | RawMessage]) -> None:
         """Hand everything to the sender; what the peer has no stream for is abandoned."""
         for message in self.take_all():
             try:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from dcsdk.sctp.base.events import Event, MessageAbandoned, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, MessageAbandoned, RawMessage
 from dcsdk.sctp.base.tsn import MASK, WRAP
 from dcsdk.sctp.sending.outstanding import Outstanding
 from dcsdk.sctp.sending.scheduler import Limit, OutboundStream, Scheduler, is_alike
@@ -83,7 +83,7 @@ class Packetizer:
         mtu: int,
         is_interleaving: bool,
         open_limit: int,
-        events: list[Event | RawMessage],
+        events: list[AssociationEvent | RawMessage],
     ) -> None:
         self._outstanding = outstanding
         self._seal = seal

@@ -12,7 +12,7 @@ from collections import deque
 
 from dcsdk.errors import LocalProtocolError, MessageTooLarge, ParseError
 from dcsdk.sctp.base.config import SctpConfig
-from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.base.tsn import HALF, MASK, unwrap
 from dcsdk.sctp.sending.abandonment import Abandonment
 from dcsdk.sctp.sending.outstanding import Outstanding
@@ -96,7 +96,7 @@ class Sender:
         peer_window: int,
         stream_count: int,
         abilities: PeerAbilities,
-        events: list[Event | RawMessage],
+        events: list[AssociationEvent | RawMessage],
         round_trip: RoundTrip,
     ) -> None:
         self._config = config

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.sctp.base.config import MAX_STREAMS
-from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.base.stream_set import StreamSet
 from dcsdk.sctp.receiving.streams import MID_MASK, InboundStreams
 from tests.sctp.network import established
@@ -27,7 +27,7 @@ def test_a_stream_set_is_a_set(members: set[int], others: list[int]) -> None:
 
 @pytest.mark.clause("RFC 8831 6.2")
 def test_a_peer_that_uses_every_stream_takes_no_more_than_a_window() -> None:
-    events: list[Event | RawMessage] = []
+    events: list[AssociationEvent | RawMessage] = []
     streams = InboundStreams(events, MID_MASK)
     tracemalloc.start()
     try:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcsdk.sctp.base.events import Event, RawMessage
+from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.base.tsn import MASK, WRAP, SerialOrder, TsnRanges, unwrap
 from dcsdk.sctp.receiving.streams import MESSAGE_OVERHEAD, SSN_MASK, InboundStreams
 
@@ -81,7 +81,7 @@ def test_serial_numbers_are_in_order_across_the_wrap(
 def test_a_stream_delivers_what_is_not_skipped_once_and_in_order(
     inputs: list[tuple[str, int]], first: int
 ) -> None:
-    events: list[Event | RawMessage] = []
+    events: list[AssociationEvent | RawMessage] = []
     streams = InboundStreams(events, SSN_MASK)
     streams._next[1] = first
     turn, waiting, expected = 0, set[int](), list[int]()
