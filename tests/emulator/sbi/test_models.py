@@ -32,7 +32,7 @@ from dcsdk.emulator.sbi.imsas import (
     SessionEventNotification,
 )
 from dcsdk.emulator.sbi.json_object import MAX_MEMBERS, JsonObject, encode_json, parse_json
-from dcsdk.emulator.sbi.mrm import LineEnd, MediaContext, MediaProxy, TerminationInfo
+from dcsdk.emulator.sbi.mrm import DcMedia, MediaContext, MediaProxy, TerminationInfo
 from dcsdk.emulator.sbi.mrm import MediaInfo as MrmMediaInfo
 from dcsdk.emulator.sbi.patch import MAX_OPERATIONS, apply_patch
 from dcsdk.errors import LocalProtocolError, ParseError
@@ -72,7 +72,7 @@ sizes = st.integers(1, 64).map(lambda kib: kib * KIB)
 urls = st.dictionaries(st.integers(0, 65_534), st.just("http://dcsf.example/list"), max_size=2)
 ids = st.text("abc123", min_size=1, max_size=8)
 dc_medias = st.builds(
-    LineEnd,
+    DcMedia,
     media_proxy_config=st.none() | st.sampled_from(MediaProxy),
     replace_http_urls=urls,
     local_mdc1_endpoint=st.none() | endpoints,
