@@ -144,7 +144,7 @@ def check_reoffer_shape(line_count: int, offer: SessionDescription) -> None:
     """
     if len(offer.media) < line_count:
         raise RemoteProtocolError(
-            f"the offer has {len(offer.media)} m= lines, fewer than the {line_count} of the session",
+            f"the offer has {len(offer.media)} m= lines, fewer than the {line_count} there are",
             source="RFC 3264 8",
             sip_status_hint=488,
         )

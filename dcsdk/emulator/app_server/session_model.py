@@ -139,7 +139,7 @@ class Answered:
 
 
 class SessionModel:
-    """Both legs' lines. One passing at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
+    """Both legs' lines. One offer at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
 
     Args:
         origin_host: our address in ``o=``.
@@ -367,7 +367,7 @@ class SessionModel:
         )
 
     def undo(self, passing: PassingOffer) -> tuple[str, ...]:
-        """Forget an passing that failed: everything is as before (RFC 3261 14.1).
+        """Forget an offer that failed: everything is as before (RFC 3261 14.1).
 
         Returns:
             Media ids whose MF contexts were made for nothing.
