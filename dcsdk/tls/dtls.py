@@ -223,11 +223,6 @@ class DtlsAssociation:
         """Tell when ``handle_timer`` wants to be called."""
         return self._deadline
 
-    @property
-    def is_output_due(self) -> bool:
-        """There is something to take: bytes to send, or an event."""
-        return bool(self._transmits or self._events)
-
     def poll_transmit(self) -> Transmit | None:
         """Take the next bytes to send."""
         return self._transmits.pop(0) if self._transmits else None

@@ -67,7 +67,6 @@ class DtlsSctpDriver(DatagramReceiver):
         self._init_patience_s = init_patience_s
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self.is_flush_due = self._is_settle_due = False
-        self._is_answering = False
         self.now = self._loop.time
         self._is_connected = self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
@@ -153,7 +152,6 @@ class DtlsSctpDriver(DatagramReceiver):
             return
         try:
             now = self._loop.time()
-            self._is_answering = True
             packets = self._dtls.receive(batch, now=now)
             if packets:
                 if not self._is_connected:
@@ -161,21 +159,6 @@ class DtlsSctpDriver(DatagramReceiver):
                 if self._retired is not None:
                     self._end_retired()  # the peer has moved too
                 self._sctp.receive(packets, now=now)
-                if len(packets) == 1 and (events := self._sctp.poll_batch()):
-                    # Most likely a request: its reader runs next, and what it answers leaves with
-                    # the acknowledgement, by itself or by the flush right after it.
-                    self._on_events(events)
-                    sack_timer_s = self._sctp.sack_timer_s
-                    if (
-                        sack_timer_s is None
-                        or self.on_settled is not None
-                        or self._sctp.is_output_due
-                        or self._dtls.is_output_due
-                    ):
-                        self.request_flush()
-                    elif not self._is_stopped:
-                        self._timer.advance(sack_timer_s)  # by then it looks at the others as well
-                    return
             self._settle(now)
         except Exception as exc:
             self._break(exc)
@@ -190,25 +173,17 @@ class DtlsSctpDriver(DatagramReceiver):
     def message_queued(self) -> None:
         """Send the first message of this turn of the loop now, and the others together.
 
-        One message alone must not wait, many must share packets and calls. The first after
-        something came is taken for an answer, behind which no flush is needed; should others
-        follow, the next one sees to that. To be called only when ``is_flush_due`` is false.
+        One message alone must not wait, many must share packets and calls. To be called only when
+        ``is_flush_due`` is false.
         """
         if self._is_stopped:
             return
         try:
-            is_answer, self._is_answering = self._is_answering, False
             self._transmit()
             if not self._dtls.is_established:
                 self._is_settle_due = True  # it failed just now
-            if (
-                not is_answer
-                or self._is_settle_due
-                or self.on_settled is not None
-                or self._sctp.total_queued_bytes
-            ):
-                self.is_flush_due = True
-                self._loop.call_soon(self._flush)
+            self.is_flush_due = True
+            self._loop.call_soon(self._flush)
             self._timer.set(self._next_timer())
         except Exception as exc:
             self._break(exc)
