@@ -75,6 +75,7 @@ class DtlsContext:
         if keylog is not None:
             write = keylog
             context.set_keylog_callback(lambda connection, line: write(line))
+        self.local_fingerprint = certificate.fingerprint  # not the certificate: see DtlsContexts
         self.ssl = context
         self.protection = protection
 
