@@ -130,6 +130,26 @@ def check_answer_shape(offer: SessionDescription, answer: SessionDescription) ->
             )
 
 
+def check_reoffer_shape(line_count: int, offer: SessionDescription) -> None:
+    """Check that a later offer of a session keeps every media line in its place.
+
+    Args:
+        line_count: media lines the session has had so far.
+        offer: the new one.
+
+    Raises:
+        RemoteProtocolError: lines are missing.
+
+    Source: RFC 3264 8.
+    """
+    if len(offer.media) < line_count:
+        raise RemoteProtocolError(
+            f"the offer has {len(offer.media)} m= lines, fewer than the {line_count} there are",
+            source="RFC 3264 8",
+            sip_status_hint=488,
+        )
+
+
 def check_data_channel_order(
     media: Sequence[MediaDescription], *, allow_standalone_dc: bool
 ) -> None:

@@ -150,10 +150,6 @@ class SessionDescription:
             ),
         )
 
-    def with_version_bumped(self) -> SessionDescription:
-        """Return a copy whose ``o=`` version is one higher, for a changed offer (RFC 3264 8)."""
-        return self.with_origin(self.origin.bumped())
-
     def encode(self) -> bytes:
         """Write the description, every line ended by CRLF.
 

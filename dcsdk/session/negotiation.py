@@ -21,7 +21,7 @@ from dcsdk.sdp.data_channel import (
 from dcsdk.sdp.dcmap import MAX_STREAM_ID, Dcmap
 from dcsdk.sdp.lines import Connection, Origin
 from dcsdk.sdp.media import MediaDescription
-from dcsdk.sdp.offer_answer import check_answer_shape
+from dcsdk.sdp.offer_answer import check_answer_shape, check_reoffer_shape
 from dcsdk.sdp.session import SessionDescription
 from dcsdk.session.line import LineRole, MediaLine, RefusedLine
 
@@ -215,10 +215,7 @@ class Negotiation:
         Raises:
             RemoteProtocolError: the offer as a whole breaks a rule.
         """
-        if len(offer.media) < len(self.lines):
-            raise RemoteProtocolError(
-                "the offer has fewer m= lines than the session", source="RFC 3264 8"
-            )
+        check_reoffer_shape(len(self.lines), offer)
         return [
             self._review_line(index, description, offer, dc_allowed=dc_allowed)
             for index, description in enumerate(offer.media)

@@ -13,6 +13,7 @@ from dcsdk.sdp.offer_answer import (
     channel_attributes,
     check_answer_shape,
     check_data_channel_order,
+    check_reoffer_shape,
     create_data_channel_media,
     dtls_sctp_attributes,
 )
@@ -97,6 +98,14 @@ def test_an_answer_has_the_lines_of_its_offer() -> None:
     ):
         with pytest.raises(RemoteProtocolError):
             check_answer_shape(OFFER, bad)
+
+
+@pytest.mark.clause("RFC 3264 8")
+def test_a_later_offer_keeps_every_line() -> None:
+    check_reoffer_shape(len(OFFER.media), OFFER.with_media(DC))
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_reoffer_shape(len(OFFER.media) + 1, OFFER)
+    assert caught.value.sip_status_hint == 488
 
 
 @pytest.mark.clause("E16", "TS 26.114 6.2.10.1")

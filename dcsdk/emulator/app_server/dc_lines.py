@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dcsdk.emulator.sbi.dc_control import LineEnd
 from dcsdk.errors import ParseError, RemoteProtocolError, SecurityError
-from dcsdk.sdp.attributes import Attribute, Setup
+from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.data_channel import DataChannelLine, LinePolicy, LineRefused, check_offer
 from dcsdk.sdp.ims_attributes import REQ_APP_ATTRIBUTE
 from dcsdk.sdp.media import DATA_CHANNEL_FORMAT, DATA_CHANNEL_PROTOS, MediaDescription
@@ -71,21 +71,21 @@ def write_media(media: LineEnd, setup: Setup) -> MediaDescription:
         media: the MF's side.
         setup: instead of ``media.setup``: a re-offer leaves the role open again.
     """
-    attributes = dtls_sctp_attributes(
-        setup=setup,
-        fingerprints=(media.fingerprint,),
-        tls_id=media.tls_id,
-        sctp_port=media.sctp_port,
-        max_message_size=media.max_message_size,
-    )
-    if media.app_binding is not None:
-        attributes = (*attributes, Attribute(REQ_APP_ATTRIBUTE, media.app_binding))
-    return create_data_channel_media(
+    line = create_data_channel_media(
         address=media.address,
-        attributes=attributes,
+        attributes=dtls_sctp_attributes(
+            setup=setup,
+            fingerprints=(media.fingerprint,),
+            tls_id=media.tls_id,
+            sctp_port=media.sctp_port,
+            max_message_size=media.max_message_size,
+        ),
         dcmaps=media.streams,
         bandwidth_kbps=BANDWIDTH_KBIT_S,
     )
+    if media.app_binding is None:
+        return line
+    return line.with_attribute(REQ_APP_ATTRIBUTE, media.app_binding)
 
 
 def refused_media() -> MediaDescription:

@@ -369,13 +369,15 @@ def _check(data: MediaInstructionData, offered: Mapping[str, LineEnd]) -> None:
 
     Raises:
         SbiProblem: 404 for a line nobody offered, 501 for an instruction we cannot carry out,
-            400 for too many new lines.
+            400 for too many new lines, or a channel that no ``a=dcmap`` may describe.
     """
     new = data.instructions.keys() - offered.keys()
     if len(new) > MAX_ORIGINATED:
         raise SbiProblem(400, "Bad Request", detail=f"more than {MAX_ORIGINATED} new lines")
     for media_id, instructions in data.instructions.items():
         wanted = instructions.media_instruction
+        if any(stream.has_conflict for stream in instructions.streams):
+            raise SbiProblem(400, "Bad Request", detail="maxRetry and maxTime exclude each other")
         if media_id in new and wanted is not MediaInstruction.ORIGINATE_MEDIA:
             raise SbiProblem(404, "Not Found", cause="MEDIA_NOT_FOUND")
         if media_id not in new and wanted not in (

@@ -28,6 +28,7 @@ from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.ims_attributes import E2DCE_ATTRIBUTE
 from dcsdk.sdp.lines import Origin
 from dcsdk.sdp.media import MediaDescription
+from dcsdk.sdp.offer_answer import check_reoffer_shape
 from dcsdk.sdp.session import SessionDescription
 
 MAX_LINES = 64
@@ -86,12 +87,10 @@ class OfferedChange:
     Attributes:
         index: its place in the offer.
         media: the line; ``None`` when it cannot be used, and is refused without asking.
-        old_id: the media id it had until now, ``""`` for a new line.
     """
 
     index: int
     media: LineEnd | None
-    old_id: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -140,7 +139,7 @@ class Answered:
 
 
 class SessionModel:
-    """Both legs' lines. One passing at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
+    """Both legs' lines. One offer at a time: ``begin``, ``decide``, then ``finish`` or ``undo``.
 
     Args:
         origin_host: our address in ``o=``.
@@ -191,19 +190,14 @@ class SessionModel:
         """Take an offer and find out what there is to decide.
 
         Raises:
-            RemoteProtocolError: another passing is under way (491), or lines are missing (488).
+            RemoteProtocolError: another offer is under way (491), or lines are missing (488).
         """
         if self._pending is not None:
             raise RemoteProtocolError(
                 "an offer is on its way already", source="RFC 3261 14.2", sip_status_hint=491
             )
         known = self._slots[side]
-        if len(offer.media) < len(known):
-            raise RemoteProtocolError(
-                f"the offer has {len(offer.media)} lines, {len(known)} are known",
-                source="RFC 3264 8",
-                sip_status_hint=488,
-            )
+        check_reoffer_shape(len(known), offer)
         if len(offer.media) > MAX_LINES:
             raise RemoteProtocolError(f"more than {MAX_LINES} lines", sip_status_hint=488)
         passing = PassingOffer(side=side, offer=offer, is_initial=not self._last_sent)
@@ -234,7 +228,7 @@ class SessionModel:
                 return
         media_id = f"m{self._next_id}"
         self._next_id += 1
-        passing.changes[media_id] = OfferedChange(index=index, media=read, old_id=slot.media_id)
+        passing.changes[media_id] = OfferedChange(index=index, media=read)
 
     # --- the DCSF has decided --------------------------------------------------------------------
     def decide(
@@ -373,7 +367,7 @@ class SessionModel:
         )
 
     def undo(self, passing: PassingOffer) -> tuple[str, ...]:
-        """Forget an passing that failed: everything is as before (RFC 3261 14.1).
+        """Forget an offer that failed: everything is as before (RFC 3261 14.1).
 
         Returns:
             Media ids whose MF contexts were made for nothing.

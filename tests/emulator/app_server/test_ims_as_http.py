@@ -202,6 +202,16 @@ async def test_contexts_the_mf_keeps_are_told() -> None:
             },
             400,
         ),
+        (
+            {
+                "n1": MediaInstructions(
+                    media_id="n1",
+                    media_instruction=MediaInstruction.ORIGINATE_MEDIA,
+                    streams=(Dcmap(stream_id=1000, max_retr=1, max_time_ms=1),),
+                )
+            },
+            400,
+        ),
     ],
 )
 async def test_instructions_that_do_not_fit_are_refused(
