@@ -38,11 +38,6 @@ class LazyTimer:
             return
         self._arm(deadline)
 
-    def advance(self, deadline: float) -> None:
-        """Move the deadline earlier; one that is not earlier changes nothing."""
-        if self._deadline is None or deadline < self._deadline:
-            self.set(deadline)
-
     def cancel(self) -> None:
         """Forget the deadline and leave nothing in the loop."""
         self._deadline = None

@@ -39,6 +39,7 @@ from dcsdk.sctp.control.heartbeat import Heartbeat
 from dcsdk.sctp.control.lifecycle import RECEIVING_STATES, AssociationTerms, Lifecycle
 from dcsdk.sctp.control.liveness import Liveness
 from dcsdk.sctp.control.reset import StreamResets
+from dcsdk.sctp.receiving import short_ways
 from dcsdk.sctp.receiving.receiver import Receiver
 from dcsdk.sctp.sending.early import EarlyMessage, EarlyMessages
 from dcsdk.sctp.sending.recovery import RoundTrip
@@ -84,7 +85,6 @@ class SctpAssociation:
 
     Attributes:
         config: as given.
-        sack_timer_s: when a delayed acknowledgement leaves at the latest, ``None`` for none.
     """
 
     def __init__(self, config: SctpConfig, *, entropy: Entropy) -> None:
@@ -107,7 +107,7 @@ class SctpAssociation:
         self._reading: Reading = READING_NOTHING
         self._is_sendable = False
         self._unacknowledged_packets = 0
-        self.sack_timer_s: float | None = None
+        self._sack_timer_s: float | None = None
         self._is_sack_due = False
         self._packets_sent = self._packets_received = self._packets_dropped = 0
         self.state_changed(0.0)
@@ -324,8 +324,8 @@ class SctpAssociation:
         if self._unacknowledged_packets or receiver.is_sack_urgent:
             if self._unacknowledged_packets >= SACK_EVERY_PACKETS or receiver.is_sack_urgent:
                 self._is_sack_due = True
-            elif self.sack_timer_s is None:
-                self.sack_timer_s = now + self.config.sack_delay_s
+            elif self._sack_timer_s is None:
+                self._sack_timer_s = now + self.config.sack_delay_s
             if self.resets is not None and self.resets.deferred is not None:
                 self.resets.after_data()
             if not self._is_sendable:
@@ -396,7 +396,7 @@ class SctpAssociation:
         halves = make_halves(self.config, terms, seal, self._round_trip, self._events)
         self.sender, self.receiver, self.resets = halves
         self._control.abilities = abilities
-        self._unacknowledged_packets, self._is_sack_due, self.sack_timer_s = 0, False, None
+        self._unacknowledged_packets, self._is_sack_due, self._sack_timer_s = 0, False, None
         self._liveness.begin(self._now)
         self._heartbeat.start(self._now)
         if is_restart:
@@ -417,14 +417,14 @@ class SctpAssociation:
         self._events.append(event)
         self._chunks.clear()
         self._early.take_all()
-        self.sack_timer_s = None
+        self._sack_timer_s = None
         self.state_changed(self._now)
 
     # --- time ------------------------------------------------------------------------------------
     def next_timer(self) -> float | None:
         """Return when :meth:`handle_timer` must be called, seconds; ``None`` for never."""
         sender, resets = self.sender, self.resets
-        earliest, timers = self.sack_timer_s, [self._lifecycle.timer_s]
+        earliest, timers = self._sack_timer_s, [self._lifecycle.timer_s]
         if sender and resets and not self._lifecycle.is_ended:
             timers += sender.next_timer(), resets.timer_s
             timers += self._heartbeat.next_timer(), self._liveness.timer_s
@@ -437,7 +437,7 @@ class SctpAssociation:
         """Do what is due; calling it early or late is harmless."""
         self._now = now
         is_repeated = self._lifecycle.handle_timer(now)
-        if self.sack_timer_s is not None and now >= self.sack_timer_s:
+        if self._sack_timer_s is not None and now >= self._sack_timer_s:
             self._is_sack_due = True
         sender, resets = self.sender, self.resets
         if sender is None or resets is None or self._lifecycle.is_ended:
@@ -450,13 +450,6 @@ class SctpAssociation:
             self._lifecycle.unreachable(reason)
 
     # --- output ----------------------------------------------------------------------------------
-    @property
-    def is_output_due(self) -> bool:
-        """``poll_packets`` may have something to give."""
-        sender, resets = self.sender, self.resets
-        is_due = self._packets or self._chunks or self._is_sack_due
-        return bool(is_due or not sender or sender.is_waiting or not resets or resets.is_busy)
-
     def poll_packets(self) -> list[bytes]:
         """Return everything to send now, in order; full packets have equal size."""
         sender, receiver, resets, now = self.sender, self.receiver, self.resets, self._now
@@ -471,10 +464,11 @@ class SctpAssociation:
             lead = b""
             has_data = sender.packetizer.queued_bytes
             if self._is_sack_due or (self._unacknowledged_packets and has_data):
-                lead = receiver.sack(self._heartbeat.mtu - COMMON_HEADER_SIZE)
+                room = self._heartbeat.mtu - COMMON_HEADER_SIZE
+                lead = short_ways.sack(receiver) or receiver.sack(room)
                 self._is_sack_due = False
                 self._unacknowledged_packets = 0
-                self.sack_timer_s = None
+                self._sack_timer_s = None
             sender.write(packets, lead, now)
             if is_resetting:
                 packets += bundle(resets.poll(now), self._lifecycle.seal, self._heartbeat.mtu)
@@ -529,9 +523,11 @@ def reading_for(config: SctpConfig, tag: int, receiver: Receiver | None) -> Read
     if receiver is None:
         return (seal.head, zero_head, seal.seed, -1, _take_nothing, None)
     if receiver.is_interleaving:
-        take_run = partial(receiver.i_data_run, zero_head) if zero_head else None
-        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, receiver.i_data, take_run)
-    return (seal.head, zero_head, seal.seed, ChunkType.DATA, receiver.data, None)
+        take = partial(short_ways.take_i_data, receiver)
+        take_run = partial(short_ways.take_run, receiver, zero_head) if zero_head else None
+        return (seal.head, zero_head, seal.seed, ChunkType.I_DATA, take, take_run)
+    take = partial(short_ways.take_fragment, receiver)
+    return (seal.head, zero_head, seal.seed, ChunkType.DATA, take, None)
 
 
 def make_halves(

@@ -101,13 +101,3 @@ async def test_it_runs_on_a_real_loop() -> None:
     timer.set(deadline - 0.001)
     timer.set(deadline)
     assert await fired >= deadline
-
-
-def test_the_deadline_can_be_brought_forward_only() -> None:
-    loop, timer, fired = make()
-    timer.advance(105.0)
-    timer.advance(103.0)
-    timer.advance(104.0)
-    loop.advance(103.0)
-    assert fired == [103.0]
-    assert not loop.pending

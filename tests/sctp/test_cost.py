@@ -48,7 +48,7 @@ def assert_alike(cost_with: Callable[[int], int]) -> None:
 def begin_messages(half: Receiver, count: int, *, flags: int = 0) -> None:
     """Begin messages 1000, 1001 and so on, on stream 1."""
     for message_id in range(1000, 1000 + count):
-        half._i_data.take(FLAG_BEGIN | flags, 1 << 48 | message_id, 51, b"x")
+        half.i_data_assembler.take(FLAG_BEGIN | flags, 1 << 48 | message_id, 51, b"x")
 
 
 @pytest.mark.clause("RFC 8260 2.3.1")
@@ -93,7 +93,7 @@ def test_a_skip_of_one_tsn_costs_the_same_however_many_runs_of_fragments_there_a
     def cost(count: int) -> int:
         half = receiver(is_interleaving=False)
         for tsn in range(1000, 1000 + 3 * count, 3):
-            half._data.take_early(tsn, FLAG_BEGIN, 1 << 48, b"x")
+            half.data_assembler.take_early(tsn, FLAG_BEGIN, 1 << 48, b"x")
         return steps(lambda: half.forward_tsn(ForwardTsn(new_cumulative_tsn=0, skipped=())))
 
     assert_alike(cost)
@@ -102,10 +102,10 @@ def test_a_skip_of_one_tsn_costs_the_same_however_many_runs_of_fragments_there_a
 @pytest.mark.clause("RFC 3758 3.6")
 def test_a_skip_of_many_tsns_costs_as_much_as_there_are_runs() -> None:
     half = receiver(is_interleaving=False)
-    half._data.take_early(60_000, FLAG_BEGIN, 1 << 48, b"x")
+    half.data_assembler.take_early(60_000, FLAG_BEGIN, 1 << 48, b"x")
     chunk = ForwardTsn(new_cumulative_tsn=50_000, skipped=())
     assert steps(lambda: half.forward_tsn(chunk)) < 1000
-    assert half._data.held
+    assert half.data_assembler.held
 
 
 @pytest.mark.clause("RFC 9260 6.2.1")
@@ -115,7 +115,7 @@ def test_a_gap_costs_the_same_however_many_packets_were_sent_again() -> None:
         queue.ends, queue.totals = list(range(count)), list(range(1, count + 1))
         queue.times, queue.packets = [0.0] * count, [b"x"] * count
         queue.in_flight = count
-        queue.lose_all(queue._acknowledged)
+        queue.lose_all(queue.acknowledged)
         while queue.lost:
             queue.resend(1.0)
 
@@ -136,23 +136,23 @@ def test_small_packets_that_were_lost_are_not_all_sent_again_at_once() -> None:
     for _ in range(400):
         sender.send(1, 51, b"x", now=network.now)
         sender.poll_packets()  # each alone in its packet
-    sender.sender.outstanding.lose_all(sender.sender.outstanding._acknowledged)
+    sender.sender.outstanding.lose_all(sender.sender.outstanding.acknowledged)
     assert len(sender.poll_packets()) == MAX_RESENT_AT_ONCE
-    assert sender.is_output_due
+    assert sender.sender.outstanding.lost
 
 
 # --- and means the same --------------------------------------------------------------------------
 def test_messages_up_to_a_skipped_one_are_gone_and_the_others_are_completed() -> None:
     events: list[AssociationEvent | RawMessage] = []
     half = receiver()
-    half._i_data._streams = streams = InboundStreams(events, MID_MASK)
+    half.i_data_assembler._streams = streams = InboundStreams(events, MID_MASK)
     begin_messages(half, 10)
-    half._i_data.skip_message(1, 1004, False)
+    half.i_data_assembler.skip_message(1, 1004, False)
     streams.skip(1, 1004)
-    held = half._i_data.held
+    held = half.i_data_assembler.held
     for message_id in range(1000, 1010):
-        half._i_data.take(FLAG_END, 1 << 48 | message_id, 1, b"y")
-    assert held > 0 == half._i_data.held
+        half.i_data_assembler.take(FLAG_END, 1 << 48 | message_id, 1, b"y")
+    assert held > 0 == half.i_data_assembler.held
     assert events == [(1, 51, b"xy", False)] * 5
 
 
@@ -163,12 +163,12 @@ def test_a_late_fragment_of_a_skipped_message_is_not_kept() -> None:
         half.i_forward_tsn(
             IForwardTsn(new_cumulative_tsn=10 + is_unordered, skipped=((1, is_unordered, 7),))
         )
-        half._i_data.take(flags, 1 << 48 | 7, 3, b"late")
-        assert half._i_data.held == 0
-        half._i_data.take(flags, 1 << 48 | 8, 3, b"new")
-        assert half._i_data.held
+        half.i_data_assembler.take(flags, 1 << 48 | 7, 3, b"late")
+        assert half.i_data_assembler.held == 0
+        half.i_data_assembler.take(flags, 1 << 48 | 8, 3, b"new")
+        assert half.i_data_assembler.held
         half.reset_streams((1,))
-    assert half._i_data.held == 0
+    assert half.i_data_assembler.held == 0
 
 
 OPERATIONS = st.one_of(
@@ -198,7 +198,7 @@ def test_whatever_comes_the_window_counts_what_is_kept(operations: list[tuple[An
         is_interleaving=True,
         events=[],
     )
-    kept = half._i_data
+    kept = half.i_data_assembler
     for kind, *arguments in operations:
         try:
             if kind == "take":

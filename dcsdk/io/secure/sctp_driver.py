@@ -69,7 +69,6 @@ class SctpDriver(PacketReceiver):
         self._on_events = on_events
         self._timer = LazyTimer(self._loop, self._timer_fired)
         self.is_flush_due = self._is_settle_due = False
-        self._is_answering = False
         self.now = self._loop.time
         self._is_stopped = False
         self.on_settled: Callable[[], None] | None = None
@@ -109,19 +108,7 @@ class SctpDriver(PacketReceiver):
             return
         try:
             now = self._loop.time()
-            self._is_answering = True
-            sctp = self._sctp
-            sctp.receive(packets, now=now)
-            if len(packets) == 1 and (events := sctp.poll_batch()):
-                # Most likely a request: its reader runs next, and what it answers leaves with
-                # the acknowledgement, by itself or by the flush right after it.
-                self._on_events(events)
-                sack_timer_s = sctp.sack_timer_s
-                if sack_timer_s is None or self.on_settled is not None or sctp.is_output_due:
-                    self.request_flush()
-                elif not self._is_stopped:
-                    self._timer.advance(sack_timer_s)  # by then it looks at the others as well
-                return
+            self._sctp.receive(packets, now=now)
             self._settle(now)
         except Exception as exc:
             self._break(exc)
@@ -142,23 +129,15 @@ class SctpDriver(PacketReceiver):
     def message_queued(self) -> None:
         """Send the first message of this turn of the loop now, and the others together.
 
-        One message alone must not wait, many must share packets and calls. The first after
-        something came is taken for an answer, behind which no flush is needed; should others
-        follow, the next one sees to that. To be called only when ``is_flush_due`` is false.
+        One message alone must not wait, many must share packets and calls. To be called only when
+        ``is_flush_due`` is false.
         """
         if self._is_stopped:
             return
         try:
-            is_answer, self._is_answering = self._is_answering, False
             self._transmit()
-            if (
-                not is_answer
-                or self._is_settle_due
-                or self.on_settled is not None
-                or self._sctp.total_queued_bytes
-            ):
-                self.is_flush_due = True
-                self._loop.call_soon(self._flush)
+            self.is_flush_due = True
+            self._loop.call_soon(self._flush)
             self._timer.set(self._sctp.next_timer())
         except Exception as exc:
             self._break(exc)

@@ -66,9 +66,10 @@ class InterleavedAssembler:
         refuse: called when a message is larger.
 
     Attributes:
-        key: of the message whose next fragment is expected, -1 when there is none. The receiver
-            appends to it by itself: a fragment with this key, with these flags and this number
-            goes to ``parts``, its cost to ``cost``, and ``number`` moves on.
+        key: of the message whose next fragment is expected, -1 when there is none. A short way of
+            the receiver appends to it by itself, as far as there is :attr:`room`: a fragment with
+            this key, with these flags and this number goes to ``parts``, its cost to ``cost``, and
+            ``number`` moves on.
         flags: chunk flags of a middle fragment of that message.
         number: its next fragment sequence number.
         parts: its fragments.
@@ -110,6 +111,15 @@ class InterleavedAssembler:
     def held(self) -> int:
         """Bytes of window that incomplete messages take."""
         return self._held + self.cost
+
+    @property
+    def room(self) -> int:
+        """Bytes that the message whose next fragment is expected may still grow by."""
+        message = self._current
+        if message is None:
+            return 0
+        overhead = FRAGMENT_OVERHEAD * len(message.parts) + MESSAGE_IN_PROGRESS_OVERHEAD
+        return self._max_size - (message.cost + self.cost - overhead)
 
     def take(self, flags: int, key: int, number: int, data: bytes) -> None:
         """Take one chunk.
@@ -205,9 +215,7 @@ class InterleavedAssembler:
         if message is not None:
             message.cost += self.cost
             self._held += self.cost
-            key, is_unordered = self.key, self.flags & FLAG_UNORDERED
             self._current, self.key, self.cost = None, -1, 0
-            self._is_refused(key >> 48, key & MID_MASK, is_unordered, message)
 
     def skip_message(self, stream_id: int, message_id: int, is_unordered: bool) -> None:
         """Drop the incomplete messages of a stream up to ``message_id`` (RFC 8260 2.3.1).

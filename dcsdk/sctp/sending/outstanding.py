@@ -48,16 +48,18 @@ class Outstanding:
         lost: last TSNs of packets that wait to be sent again, in order.
         retries: how often packets were sent again, by last TSN; only those that were.
         highest: highest TSN ever acknowledged.
+        acknowledged: TSNs above ``cumulative`` that gap blocks (or an abandonment) cover.
+        floor: last TSN of the last packet that left the queue.
     """
 
     __slots__ = (
-        "_acknowledged",
         "_checked",
-        "_floor",
         "_resent",
+        "acknowledged",
         "base_total",
         "cumulative",
         "ends",
+        "floor",
         "highest",
         "in_flight",
         "lost",
@@ -80,14 +82,9 @@ class Outstanding:
         self.retries: dict[int, int] = {}
         self.rack = Rack()
         self._resent: dict[int, float] = {}  # when packets were last sent again, in that order
-        self._acknowledged = TsnRanges()
+        self.acknowledged = TsnRanges()
         self._checked = initial_tsn - 1  # first sendings up to here were judged
-        self._floor = initial_tsn - 1  # last TSN of the last packet that left the queue
-
-    @property
-    def is_plain(self) -> bool:
-        """Nothing exceptional is known of any packet."""
-        return not (self._acknowledged.starts or self.lost or self.retries)
+        self.floor = initial_tsn - 1
 
     @property
     def total(self) -> int:
@@ -110,7 +107,7 @@ class Outstanding:
 
     def first_of(self, index: int) -> int:
         """Return the first TSN of a packet."""
-        return (self.ends[index - 1] if index else self._floor) + 1
+        return (self.ends[index - 1] if index else self.floor) + 1
 
     def index_of(self, end: int) -> int:
         """Return the place of the packet with that last TSN."""
@@ -122,42 +119,13 @@ class Outstanding:
 
     def is_acknowledged(self, index: int) -> bool:
         """Tell whether gap blocks (or an abandonment) cover the whole packet."""
-        ranges, end = self._acknowledged, self.ends[index]
+        ranges, end = self.acknowledged, self.ends[index]
         place = bisect_left(ranges.ends, end)
         if place == len(ranges.ends):
             return False
         return ranges.starts[place] <= max(self.first_of(index), self.cumulative + 1)
 
     # --- acknowledgements ------------------------------------------------------------------------
-    def acknowledge_plain(self, cumulative: int, now: float) -> tuple[int, float] | None:
-        """Take a cumulative TSN while :attr:`is_plain`: the hot path.
-
-        Returns:
-            Bytes newly acknowledged, and the round trip of the newest packet among them in
-            seconds (-1 when not even one packet was acknowledged as a whole). ``None`` when it is
-            not plain: then nothing was done.
-        """
-        if self.lost or self.retries or self._acknowledged.starts:
-            return None
-        ends = self.ends
-        count = bisect_right(ends, cumulative)
-        self.cumulative = self.highest = cumulative
-        if not count:
-            return 0, -1.0
-        total = self.totals[count - 1]
-        size = total - self.base_total
-        self.base_total = total
-        self.in_flight -= size
-        self._floor = ends[count - 1]
-        sent, rack = self.times[count - 1], self.rack
-        if sent >= rack.newest_sent_s:  # as Rack.arrived: no packet above this one arrived before
-            rack.newest_sent_s, rack.newest_tsn, rack.rtt_s = sent, self._floor, now - sent
-        del ends[:count]
-        del self.totals[:count]
-        del self.times[:count]
-        del self.packets[:count]
-        return size, now - sent
-
     def acknowledge(
         self, cumulative: int, gaps: Iterable[tuple[int, int]], now: float, round_trip: RoundTrip
     ) -> Acknowledged:
@@ -177,16 +145,16 @@ class Outstanding:
                 self._arrived(index, now, before, round_trip, result)
         self.cumulative = cumulative
         self.highest = max(before, cumulative)
-        self._acknowledged.remove_through(cumulative)
+        self.acknowledged.remove_through(cumulative)
         if count:
             self.base_total = self.totals[count - 1]
-            self._floor = self.ends[count - 1]
+            self.floor = self.ends[count - 1]
             del self.ends[:count]
             del self.totals[:count]
             del self.times[:count]
             del self.packets[:count]
         for start, end in gaps:
-            for new_start, new_end in self._acknowledged.add(start, end):
+            for new_start, new_end in self.acknowledged.add(start, end):
                 index = bisect_left(self.ends, new_start)
                 while index < len(self.ends) and self.first_of(index) <= new_end:
                     if self.is_acknowledged(index):
@@ -274,7 +242,7 @@ class Outstanding:
 
     def _is_threshold_passed(self) -> bool:
         """Three packets arrived that were sent after the oldest hole."""
-        ranges = self._acknowledged
+        ranges = self.acknowledged
         if not ranges.starts:
             return False
         count = 0
@@ -313,9 +281,9 @@ class Outstanding:
         abandoned stays so.
         """
         if self.ends and self.is_acknowledged(0):
-            self._acknowledged.clear()
+            self.acknowledged.clear()
             for start, end in abandoned:
-                self._acknowledged.add(start, end)
+                self.acknowledged.add(start, end)
         self._resent.clear()
         self.in_flight = 0
         self.lost = [end for index, end in enumerate(self.ends) if not self.is_acknowledged(index)]
@@ -348,5 +316,5 @@ class Outstanding:
         self._resent.pop(end, None)
         self.retries.pop(end, None)
         self.packets[index] = b""
-        self._acknowledged.add(first, end)
+        self.acknowledged.add(first, end)
         return first, end

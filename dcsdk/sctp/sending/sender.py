@@ -14,6 +14,7 @@ from dcsdk.errors import LocalProtocolError, MessageTooLarge, ParseError
 from dcsdk.sctp.base.config import SctpConfig
 from dcsdk.sctp.base.events import AssociationEvent, RawMessage
 from dcsdk.sctp.base.tsn import HALF, MASK, unwrap
+from dcsdk.sctp.sending import short_ways
 from dcsdk.sctp.sending.abandonment import Abandonment
 from dcsdk.sctp.sending.outstanding import Outstanding
 from dcsdk.sctp.sending.packetizer import Packetizer
@@ -100,7 +101,7 @@ class Sender:
         round_trip: RoundTrip,
     ) -> None:
         self._config = config
-        self._max_message_size = config.remote_max_message_size or config.send_buffer
+        self._usual_size = config.remote_max_message_size or config.send_buffer
         self._seal = seal
         self.stream_count = stream_count
         self._abilities = abilities
@@ -115,6 +116,7 @@ class Sender:
             is_interleaving=abilities.is_interleaving,
             open_limit=peer_window // 2,
             events=events,
+            short_way=short_ways.write,
         )
         self._abandonment = Abandonment(
             self.outstanding,
@@ -158,12 +160,13 @@ class Sender:
         packetizer = self.packetizer
         size = len(data)
         stream = packetizer.streams.get(stream_id)
-        if (
-            stream is None
-            or stream.is_closing
-            or stream.weight != priority
-            or not 0 < size <= self._max_message_size
-            or packetizer.queued_bytes + size > self._config.send_buffer
+        if not (
+            # The short way: the message passes all checks together.
+            stream is not None
+            and not stream.is_closing
+            and stream.weight == priority
+            and 0 < size <= self._usual_size
+            and packetizer.queued_bytes + size <= self._config.send_buffer
         ):
             check_message(self._config, data, packetizer.queued_bytes)
             stream = self._stream_for(stream_id, priority)
@@ -181,7 +184,7 @@ class Sender:
             packetizer.scheduler.activate(stream)
 
     def _stream_for(self, stream_id: int, priority: int) -> OutboundStream:
-        """Check what is not as it was with the last message of the stream."""
+        """Return the stream of a message, checked, with the priority of the message."""
         if not 0 <= stream_id < self.stream_count:
             raise LocalProtocolError(
                 f"stream {stream_id} is not below {self.stream_count}", source="RFC 9260 6.5"
@@ -207,13 +210,6 @@ class Sender:
     def is_idle(self) -> bool:
         """Everything accepted is acknowledged or given up."""
         return not self.packetizer.queued_bytes and not self.outstanding.ends
-
-    @property
-    def is_waiting(self) -> bool:
-        """There is something that :meth:`write` may send now."""
-        return bool(
-            self.packetizer.queued_bytes or self.outstanding.lost or self._is_forward_wanted
-        )
 
     @property
     def waiting_s(self) -> float | None:
@@ -318,7 +314,7 @@ class Sender:
             raise PeerViolation("SACK for a TSN that was not sent", source="RFC 9260 6.2.1")
         is_advanced = distance > 0
         if not (gap_count or duplicate_count) and (
-            plain := outstanding.acknowledge_plain(number, now)
+            plain := short_ways.acknowledge_plain(outstanding, number, now)
         ):
             acknowledged, rtt = plain
             if rtt >= 0:

@@ -1,7 +1,8 @@
 """Every chunk type as a value: ``encode()`` and :func:`decode_chunk` round-trip.
 
 This is the cold path. DATA, I-DATA and SACK have values too, for tools and tests; an association
-reads and writes those three in place, in ``receiver.py``, ``sender.py`` and ``packetizer.py``.
+reads and writes those three in place, in ``receiver.py``, ``sender.py``, ``packetizer.py`` and the
+``short_ways.py`` beside them.
 
 Source: RFC 9260 3.3, RFC 3758 3.2, RFC 6525 3.1, RFC 8260 2, RFC 4820 3.
 """

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
 
 from google_crc32c import extend, value
 
@@ -59,23 +58,6 @@ class Seal:
     def is_intact(self, packet: bytes) -> bool:
         """Tell whether a packet with this head has the right checksum."""
         return bool(extend(self.seed, packet[12:]) == CHECKSUM.unpack_from(packet, 8)[0])
-
-
-@lru_cache(maxsize=64)
-def _compiled(form: str) -> struct.Struct:
-    """Compile the form of full packets, of which there are as many as packet sizes."""
-    return struct.Struct(form)
-
-
-def full_packet_form(seal: Seal, size: int, is_interleaving: bool) -> Callable[..., bytes]:
-    """Return what packs the fields and ``size`` bytes of one chunk of DATA or I-DATA.
-
-    It writes the whole packet when the common header never changes, else what :class:`Seal` closes.
-    """
-    form = f"BBHLQL{size}s" if is_interleaving else f"BBHLQ{size}s"
-    if seal.is_zero_checksum:
-        return partial(_compiled(f"!12s{form}").pack, seal.head + NO_CHECKSUM)
-    return _compiled(f"!{form}").pack
 
 
 def bundle(chunks: Iterable[bytes], seal: Seal, mtu: int) -> list[bytes]:

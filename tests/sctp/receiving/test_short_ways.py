@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpAssociation, SctpConfig
-from dcsdk.sctp.receiving.receiver import MAX_RUN, Receiver
+from dcsdk.sctp.receiving import short_ways
+from dcsdk.sctp.receiving.receiver import Receiver
+from dcsdk.sctp.receiving.short_ways import MAX_RUN
 from dcsdk.sctp.wire.chunks import FLAG_IMMEDIATE
-
-from .network import make_entropy
+from tests.sctp.network import make_entropy
 
 ACCIDENTS = ["lost", "twice", "swapped", "cut", "longer", "immediate", "reserved", "bit"]
 
@@ -108,7 +109,7 @@ def test_taking_runs_changes_nothing_that_can_be_seen(
     sizes: list[int], accidents: list[Accident], batch: int, max_size: int, window: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Receiver, "i_data_run", lambda self, head, packets, index: 0)
+        patched.setattr(short_ways, "take_run", lambda receiver, head, packets, index: 0)
         one_by_one = receive(sizes, accidents, batch, max_size, window)
     assert receive(sizes, accidents, batch, max_size, window) == one_by_one
 
@@ -117,13 +118,13 @@ def test_taking_runs_changes_nothing_that_can_be_seen(
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many packets each run had."""
     counts: list[int] = []
-    run = Receiver.i_data_run
+    run = short_ways.take_run
 
-    def count(self: Receiver, head: bytes, packets: list[bytes], index: int) -> int:
-        counts.append(run(self, head, packets, index))
+    def count(receiver: Receiver, head: bytes, packets: list[bytes], index: int) -> int:
+        counts.append(run(receiver, head, packets, index))
         return counts[-1]
 
-    monkeypatch.setattr(Receiver, "i_data_run", count)
+    monkeypatch.setattr(short_ways, "take_run", count)
     return counts
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcsdk.sctp import SctpConfig
-from dcsdk.sctp.sending.outstanding import Outstanding
+from dcsdk.sctp.sending import short_ways
 from dcsdk.sctp.sending.packetizer import Packetizer
 from dcsdk.sctp.sending.scheduler import OutboundStream
 from tests.sctp.network import Link, Network, Peer
@@ -123,11 +123,9 @@ def by_stream(peer: Peer) -> dict[tuple[int, bool], list[bytes]]:
     return found
 
 
-def write_one_packet(
-    packetizer: Packetizer, packets: list[bytes], stream: OutboundStream, room: int
-) -> None:
+def write_one_packet(packetizer: Packetizer, stream: OutboundStream, room: int) -> list[bytes]:
     """Write what fills a packet as the general way does; nothing of it can expire meanwhile."""
-    packets.append(packetizer._seal.close(packetizer._write_bundle(b"", 0.0)))
+    return [packetizer.seal.close(packetizer._write_bundle(b"", 0.0))]
 
 
 @pytest.mark.parametrize("is_interleaving", [True, False])
@@ -153,9 +151,9 @@ def test_any_exchange_has_the_same_packets_without_the_short_ways(
     link = Link(delay_s=0.002, jitter_s=jitter_s, loss=loss)
     packets, told, network = play(steps, config, link, seed)
     with pytest.MonkeyPatch.context() as general:
-        general.setattr(Packetizer, "_write_lone", lambda self, lead: b"")
-        general.setattr(Packetizer, "_write_full_packets", write_one_packet)
-        general.setattr(Outstanding, "acknowledge_plain", lambda self, cumulative, now: None)
+        general.setattr(short_ways, "write_lone", lambda packetizer, stream, lead: [])
+        general.setattr(short_ways, "write_full_packets", write_one_packet)
+        general.setattr(short_ways, "acknowledge_plain", lambda outstanding, cumulative, now: None)
         expected_packets, expected_told, expected = play(steps, config, link, seed)
     assert packets == expected_packets
     assert told == expected_told
@@ -172,7 +170,7 @@ def test_packets_of_small_messages_hold_what_the_general_way_writes(
     config = SctpConfig(is_interleaving_offered=is_interleaving)
     _, _, network = play(steps, config, Link(delay_s=0.002), seed)
     with pytest.MonkeyPatch.context() as general:
-        general.setattr(Packetizer, "_write_messages", lambda self, packets, stream, room: False)
+        general.setattr(short_ways, "write_messages", lambda packetizer, stream, room: [])
         _, _, expected = play(steps, config, Link(delay_s=0.002), seed)
     for ours, theirs in ((network.left, expected.left), (network.right, expected.right)):
         assert by_stream(ours) == by_stream(theirs)
