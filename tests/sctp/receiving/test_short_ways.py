@@ -1,4 +1,4 @@
-"""Runs of fragments are taken together, and nothing but time tells the difference."""
+"""The short ways of receiving do what the general way does."""
 
 from __future__ import annotations
 
@@ -59,11 +59,18 @@ def happen(packets: list[bytes], accident: Accident) -> None:
 
 
 def receive(
-    sizes: list[int], accidents: list[Accident], batch: int, max_size: int, window: int = 4 << 20
+    sizes: list[int],
+    accidents: list[Accident],
+    batch: int,
+    max_size: int,
+    window: int = 4 << 20,
+    *,
+    is_interleaving: bool = True,
 ) -> list[object]:
     """Let one end send and the other receive, whose program reads nothing; return all it said."""
     config = SctpConfig(
         is_zero_checksum_offered=True,
+        is_interleaving_offered=is_interleaving,
         max_message_size=max_size,
         receive_window=max(window, max_size),
         remote_max_message_size=1 << 20,
@@ -112,6 +119,38 @@ def test_taking_runs_changes_nothing_that_can_be_seen(
         patched.setattr(short_ways, "take_run", lambda receiver, head, packets, index: 0)
         one_by_one = receive(sizes, accidents, batch, max_size, window)
     assert receive(sizes, accidents, batch, max_size, window) == one_by_one
+
+
+def take_by_receiver(receiver: Receiver, packet: bytes, position: int, end: int) -> int:
+    """Take data chunks the general way."""
+    return receiver.data(packet, position, end)
+
+
+@pytest.mark.parametrize("is_interleaving", [True, False])
+@given(
+    sizes=st.lists(st.sampled_from([1, 500, 1128, 3000, 16_384, 90_000]), min_size=1, max_size=6),
+    accidents=st.lists(
+        st.tuples(st.sampled_from(ACCIDENTS), st.integers(0, 200), st.integers(0, 400)), max_size=4
+    ),
+    batch=st.integers(1, 100),
+    window=st.sampled_from([20_000, 4 << 20]),
+)
+def test_without_the_short_ways_the_receiver_says_the_same(
+    is_interleaving: bool, sizes: list[int], accidents: list[Accident], batch: int, window: int
+) -> None:
+    def say() -> list[object]:
+        size = 1 << 17
+        return receive(
+            sizes, accidents, batch, size, max(size, window), is_interleaving=is_interleaving
+        )
+
+    with pytest.MonkeyPatch.context() as general:
+        general.setattr(short_ways, "take_run", lambda receiver, head, packets, index: 0)
+        for name in ("take_data", "take_i_data", "take_fragment"):
+            general.setattr(short_ways, name, take_by_receiver)
+        general.setattr(short_ways, "sack", lambda receiver: b"")
+        expected = say()
+    assert say() == expected
 
 
 @pytest.fixture
