@@ -128,10 +128,8 @@ SHORT_WAYS = {
         lambda: patch.object(SctpAssociation, "poll_batch", named_events),
     ),
     "first message at once": ShortWay(
-        "driver.message_queued",
-        lambda: patch.object(
-            SctpDriver, "message_queued", lambda driver: driver.request_flush()
-        ),
+        "sctp_driver.message_queued",
+        lambda: patch.object(SctpDriver, "message_queued", lambda driver: driver.request_flush()),
     ),
     "nothing": ShortWay("", contextlib.nullcontext),
 }

@@ -7,14 +7,11 @@ gateway and the emulated reference points between them carry exactly these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from dcsdk.sdp.association import DtlsRole
+from dcsdk.sdp.connection import TcpRole
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.security import Secret
-
-TcpRole = Literal["active", "passive"]
-"""Who opens the connection (RFC 4145 4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

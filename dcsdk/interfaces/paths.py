@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import TypeVar
 
 from dcsdk.errors import LocalProtocolError
+from dcsdk.sdp.connection import TcpRole
 
 Address = tuple[str, int]
 """An IP address as text (IPv6 without brackets) and a port."""
@@ -105,11 +106,39 @@ class DatagramPath(ABC):
         """Close the path. Closing twice is no error."""
 
 
-class StreamPath(ABC):
+class StreamConnection(ABC):
+    """Bytes in order, both ways, over one connection."""
+
+    @abstractmethod
+    async def read(self, max_bytes: int) -> bytes:
+        """Take what came, waiting for it; ``b""`` at the end of the stream.
+
+        One reader at a time.
+
+        Raises:
+            TransportError: the connection broke or is closed.
+        """
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None:
+        """Send, waiting while the connection takes no more.
+
+        All of ``data`` is queued before the call waits: writes go out in the order of the calls,
+        and one that is cancelled while it waits is sent all the same.
+
+        Raises:
+            TransportError: the connection broke or is closed.
+        """
+
+
+Verified = TypeVar("Verified")
+
+
+class StreamPath(StreamConnection):
     """A TCP connection of one media line, listening or connecting by ``a=setup`` (RFC 4145).
 
     It listens from the moment it is bound, so that its port can be signalled before it is known
-    which side connects. Bytes that come before a reader are kept, bounded.
+    which side connects. Connections and bytes that come before it is opened are kept, bounded.
     """
 
     @property
@@ -118,15 +147,21 @@ class StreamPath(ABC):
         """Where we listen; goes into ``c=`` and ``m=`` unless our side is active."""
 
     @abstractmethod
-    async def open(
-        self, role: Literal["active", "passive"], remote: Address, *, timeout_s: float
-    ) -> None:
-        """Connect to the remote end, or wait until it connects.
+    def set_remote(self, address: Address) -> None:
+        """Say what the peer signalled, before the path is opened.
+
+        Once it is opened this changes nothing: a connection stays where it leads (RFC 4145 5.1).
+
+        Args:
+            address: where we connect to; when we wait, its host is where the peer is expected.
+        """
+
+    @abstractmethod
+    async def open(self, role: TcpRole, *, timeout_s: float) -> None:
+        """Connect to the remote end, or wait until it connects; its host must be the one signalled.
 
         Args:
             role: ours.
-            remote: as signalled; its host, when we wait, is where a plain connection must come
-                from (``remote_host_only``).
             timeout_s: bound, seconds.
 
         Raises:
@@ -134,20 +169,34 @@ class StreamPath(ABC):
         """
 
     @abstractmethod
-    async def read(self, max_bytes: int) -> bytes:
-        """Take what came, waiting for it; ``b""`` at the end of the stream.
+    async def open_verified(
+        self,
+        role: TcpRole,
+        *,
+        verify: Callable[[StreamConnection], Awaitable[Verified]],
+        timeout_s: float,
+    ) -> Verified:
+        """Connect to the remote end, or wait for it, by keys rather than by address.
+
+        When we wait, every connection is a candidate, from whatever host. The first that ``verify``
+        accepts is the connection of the path; the others are closed.
+
+        Args:
+            role: ours.
+            verify: runs a handshake on a connection; raises when the other end is not the peer.
+            timeout_s: bound on everything, seconds.
+
+        Returns:
+            What ``verify`` returned for the connection that was taken.
 
         Raises:
-            TransportError: the connection broke.
+            SecurityError: the peer's host connected, and was not the peer.
+            PeerUnreachable: refused, or nobody came in time.
         """
 
     @abstractmethod
-    async def write(self, data: bytes) -> None:
-        """Send, waiting while the connection takes no more.
-
-        Raises:
-            TransportError: the connection broke or is closed.
-        """
+    def write_eof(self) -> None:
+        """Tell the peer that nothing follows what was written; reading goes on. Idempotent."""
 
     @abstractmethod
     def stats(self) -> Mapping[str, int]:

@@ -156,7 +156,8 @@ class StreamTransport(SecureTransport):
         """Take what came, waiting for it; ``b""`` when the peer closed in order.
 
         Raises:
-            TransportError: the connection broke.
+            TransportError: the connection broke, ended early or is closed.
+            SecurityError: the peer did not take us for the one it expected (RFC 8446 4.4.2.4).
         """
 
     @abstractmethod
@@ -164,5 +165,7 @@ class StreamTransport(SecureTransport):
         """Send, waiting while too much is queued.
 
         Raises:
+            LocalProtocolError: the peer is not verified yet.
             TransportError: the connection broke or is closed.
+            SecurityError: as for :meth:`read`.
         """
