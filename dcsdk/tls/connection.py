@@ -162,17 +162,17 @@ class TlsConnection:
         try:
             self._ssl.sendall(data)
         except SSL.Error as exc:
-            self._drain()
+            self._drain(self._ssl)
             self._end(TransportError(f"TLS cannot send: {reason_of(exc)}"))
             return
-        self._drain()
+        self._drain(self._ssl)
 
     def close(self) -> None:
         """Send the close alert, if there is a peer to get it, and be closed. Idempotent."""
         if self._phase is _Phase.ESTABLISHED and self._ssl is not None:
             with contextlib.suppress(SSL.Error):  # without the alert we close all the same
                 self._ssl.shutdown()
-            self._drain()
+            self._drain(self._ssl)
         self._end(None)
 
     def poll_transmit(self) -> bytes | None:
@@ -197,13 +197,13 @@ class TlsConnection:
         try:
             connection.do_handshake()
         except SSL.WantReadError:
-            self._drain()
+            self._drain(connection)
             return
         except SSL.Error as exc:
-            self._drain()
+            self._drain(connection)
             self._end(handshake_error(exc, self._peer, "TLS"))
             return
-        self._drain()
+        self._drain(connection)
         der = self._peer.certificate_of(connection)
         if der is None:
             self._end(fingerprint_mismatch())
@@ -225,11 +225,11 @@ class TlsConnection:
                 self._received.append(connection.recv(_RECORD_MAX))
                 self._is_heard = True
         except SSL.WantReadError:
-            self._drain()
+            self._drain(connection)
         except SSL.ZeroReturnError:
             self.close()
         except SSL.Error as exc:
-            self._drain()
+            self._drain(connection)
             self._end(self._read_error(connection, reason_of(exc)))
 
     def _read_error(self, connection: SSL.Connection, reason: str) -> Exception:
@@ -244,13 +244,11 @@ class TlsConnection:
             )
         return TransportError(f"the TLS connection ended: {reason}")
 
-    def _drain(self) -> None:
+    def _drain(self, connection: SSL.Connection) -> None:
         """Take what OpenSSL wrote."""
-        if self._ssl is None:
-            return
         try:
             while True:
-                self._output.append(self._ssl.bio_read(_BIO_READ))
+                self._output.append(connection.bio_read(_BIO_READ))
         except SSL.Error:
             return  # nothing left to read
 

@@ -83,7 +83,7 @@ class PeerCheck:
 
 
 class DtlsContext:
-    """What all associations of one certificate share: an OpenSSL context is dear to make.
+    """What all associations of one certificate share: an OpenSSL context is expensive to create.
 
     Args:
         certificate: ours.
