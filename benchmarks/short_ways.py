@@ -26,7 +26,7 @@ from unittest.mock import patch
 from benchmarks.engines.base import CHECK_EVERY_BYTES, END, VARIANTS, Sink, messages_of
 from benchmarks.engines.ours import Ours, OurSession
 from benchmarks.setup_micro import HOST
-from dcsdk.io.secure.driver import DtlsSctpDriver
+from dcsdk.io.secure.sctp_driver import SctpDriver
 from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.receiving import short_ways as receiving
@@ -128,10 +128,8 @@ SHORT_WAYS = {
         lambda: patch.object(SctpAssociation, "poll_batch", named_events),
     ),
     "first message at once": ShortWay(
-        "driver.message_queued",
-        lambda: patch.object(
-            DtlsSctpDriver, "message_queued", lambda driver: driver.request_flush()
-        ),
+        "sctp_driver.message_queued",
+        lambda: patch.object(SctpDriver, "message_queued", lambda driver: driver.request_flush()),
     ),
     "nothing": ShortWay("", contextlib.nullcontext),
 }

@@ -125,3 +125,11 @@ class PeerUnreachable(TransportError):
 
 class OperationTimeout(DcsdkError, TimeoutError):
     """An operation did not end in its bound of time."""
+
+
+def again(error: DcsdkError) -> DcsdkError:
+    """Copy an error, so that each waiter raises its own with its own traceback."""
+    copy = type(error)(str(error))
+    copy.source = error.source
+    copy.__cause__ = error
+    return copy

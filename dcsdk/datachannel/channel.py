@@ -20,6 +20,7 @@ from dcsdk.errors import (
     OperationTimeout,
     RemoteProtocolError,
     TransportError,
+    again,
 )
 from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.interfaces.channel import ChannelHost, ChannelState, Submit
@@ -508,11 +509,3 @@ async def close_quietly(channel: Closable, timeout_s: float = 2.0) -> None:
     """Close a channel on behalf of a part that has other ways to notice what was lost on it."""
     with contextlib.suppress(TransportError, OperationTimeout):
         await channel.aclose(timeout_s)
-
-
-def again(error: DcsdkError) -> DcsdkError:
-    """Copy an error, so that each waiter raises its own with its own traceback."""
-    copy = type(error)(str(error))
-    copy.source = error.source
-    copy.__cause__ = error
-    return copy

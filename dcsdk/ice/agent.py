@@ -43,6 +43,7 @@ class IceAgent:
         self._shared = Shared(config=self._config, entropy=entropy, tie_breaker=tie_breaker)
         self._candidates: list[Candidate] = []
         self._current = Generation(self._shared, IceCredentials.generate(entropy))
+        self._next: Generation | None = None
         self._previous: Generation | None = None
         self._has_role = False
 
@@ -69,9 +70,9 @@ class IceAgent:
 
     @property
     def local_description(self) -> IceDescription:
-        """What the peer must know, for an offer or an answer."""
+        """What the peer must know, for an offer or an answer; that of a restart being prepared."""
         return IceDescription(
-            credentials=self._current.local,
+            credentials=(self._next or self._current).local,
             candidates=tuple(self._candidates),
             is_lite=self._config.is_lite,
             is_complete=True,
@@ -111,7 +112,7 @@ class IceAgent:
 
     def _remote_candidates(self) -> tuple[tuple[int, str, int], ...]:
         """Name the peer's candidate in use, once we nominated one (RFC 8839 4.4.1.2.2)."""
-        pair = self._current.selected
+        pair = self._current.selected if self._next is None else None
         if pair is None or not self._shared.is_controlling or self._config.is_lite:
             return ()
         return ((pair.remote.component, *pair.remote_address),)
@@ -163,14 +164,27 @@ class IceAgent:
         self._current.start(now=now)
         self._drop_previous()
 
+    def prepare_restart(self) -> None:
+        """Make new credentials for an offer or an answer, which may come to nothing.
+
+        Checks that use them are answered; nothing else changes until ``restart``.
+        """
+        if self._next is None:
+            self._next = Generation(self._shared, IceCredentials.generate(self._entropy))
+
+    def cancel_restart(self) -> None:
+        """The offer or answer came to nothing: the credentials in force stay (RFC 8839 4.4)."""
+        self._next = None
+
     def restart(self) -> None:
-        """Make new credentials and forget the peer's; then ``start`` again (RFC 8445 9).
+        """Go over to the new credentials and forget the peer's; then ``start`` again (RFC 8445 9).
 
         The selected pair stays in use until the checks have found one again.
         """
         if self._current.selected is not None:
             self._previous = self._current
-        self._current = Generation(self._shared, IceCredentials.generate(self._entropy))
+        fresh = self._next or Generation(self._shared, IceCredentials.generate(self._entropy))
+        self._current, self._next = fresh, None
         self._has_role = False
 
     # --- input ------------------------------------------------------------------------------------
@@ -229,7 +243,8 @@ class IceAgent:
 
     # --- inside -----------------------------------------------------------------------------------
     def _generations(self) -> tuple[Generation, ...]:
-        return (self._current,) if self._previous is None else (self._current, self._previous)
+        everyone = (self._current, self._previous, self._next)
+        return tuple(generation for generation in everyone if generation is not None)
 
     def _drop_previous(self) -> None:
         """Let the old generation go when the new one carries data (RFC 8445 9)."""

@@ -7,6 +7,17 @@ client. See ``dcsdk.hookspecs`` for how they are found.
 from __future__ import annotations
 
 from dcsdk.interfaces.applications import AppEntry, AppProtocol, ListProvider
+from dcsdk.interfaces.association import (
+    Association,
+    AssociationEngine,
+    ChannelAssociation,
+    DtlsSctpParameters,
+    EngineFlags,
+    SctpParameters,
+)
+from dcsdk.interfaces.channel import ChannelParameters
+from dcsdk.interfaces.keying import DtlsParameters, KeyingParameters
+from dcsdk.interfaces.paths import Address, DatagramPath, DatagramReceiver, Paths, StreamPath
 from dcsdk.interfaces.security import (
     Agreement,
     Attributes,
@@ -25,16 +36,12 @@ from dcsdk.interfaces.signalling import (
     Signalling,
     SignallingDialog,
 )
-from dcsdk.interfaces.stats import AssociationStats, ChannelStats, PathStats
-from dcsdk.interfaces.transport import (
-    Address,
-    Association,
-    AssociationEngine,
-    ChannelParameters,
-    DatagramPath,
-    DatagramReceiver,
-    DtlsSctpParameters,
-    EngineFlags,
+from dcsdk.interfaces.stats import AssociationStats, ChannelStats, PathStats, TransportStats
+from dcsdk.interfaces.transports import (
+    DatagramTransport,
+    PacketReceiver,
+    SecureTransport,
+    StreamTransport,
 )
 from dcsdk.sdp.association import DtlsRole
 
@@ -47,25 +54,36 @@ __all__ = [
     "AssociationEngine",
     "AssociationStats",
     "Attributes",
+    "ChannelAssociation",
     "ChannelParameters",
     "ChannelStats",
     "DatagramPath",
     "DatagramReceiver",
+    "DatagramTransport",
+    "DtlsParameters",
     "DtlsRole",
     "DtlsSctpParameters",
     "EngineFlags",
     "IncomingInvitation",
+    "KeyingParameters",
     "ListProvider",
     "MediaIntent",
     "MediaKind",
     "OutgoingInvitation",
+    "PacketReceiver",
     "PathStats",
+    "Paths",
     "PendingOffer",
     "RegistrationGrant",
     "RegistrationRequest",
     "Reoffer",
+    "SctpParameters",
+    "SecureTransport",
     "SecurityBackend",
     "SecurityContext",
     "Signalling",
     "SignallingDialog",
+    "StreamPath",
+    "StreamTransport",
+    "TransportStats",
 ]

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dcsdk.interfaces.transport import ChannelParameters
+from dcsdk.interfaces.channel import ChannelParameters
 
 
 class AppProtocol(ABC):

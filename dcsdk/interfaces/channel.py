@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, TypeVar
 
@@ -51,3 +52,30 @@ class ChannelHost(Protocol[Channel]):
 
     def reset(self, channel: Channel, *, is_flushed: bool) -> None:
         """Reset the outgoing stream, after what is queued or instead of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelParameters:
+    """What both ends must agree on for one data channel.
+
+    Attributes:
+        stream_id: 0..65534 (RFC 8832 3), or ``None`` to let the association choose.
+        label: need not be unique.
+        subprotocol: RFC 8864 name, ``""`` for raw text and binary.
+        is_ordered: messages arrive in the order sent.
+        max_retr: give a message up after this many retransmissions, ``None`` for never.
+        max_time_ms: give a message up after this time, ``None`` for never; excludes ``max_retr``.
+        priority: RFC 8831 6.4, 256 is normal.
+        is_negotiated: agreed in SDP (dcmap), so no DCEP OPEN is sent.
+
+    Source: RFC 8832 5.1, RFC 8864 5.1.
+    """
+
+    stream_id: int | None = None
+    label: str = ""
+    subprotocol: str = ""
+    is_ordered: bool = True
+    max_retr: int | None = None
+    max_time_ms: int | None = None
+    priority: int = 256
+    is_negotiated: bool = True

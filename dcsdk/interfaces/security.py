@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from dcsdk.interfaces.transport import Address, DtlsSctpParameters
+from dcsdk.interfaces.association import DtlsSctpParameters
+from dcsdk.interfaces.paths import Address
 from dcsdk.security import SecurityScope, SignallingSecurity
 
 if TYPE_CHECKING:

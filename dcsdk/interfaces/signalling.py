@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from dcsdk.interfaces.transport import Address
+from dcsdk.interfaces.paths import Address
 from dcsdk.security import SignallingSecurity
 
 if TYPE_CHECKING:

@@ -48,6 +48,21 @@ class PathStats:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TransportStats:
+    """What a secure transport and its paths did.
+
+    Attributes:
+        path: of the path in use.
+        records_dropped: records and stray datagrams that were thrown away.
+        restarts: associations that took the place of another (RFC 8842 3.1).
+    """
+
+    path: PathStats
+    records_dropped: int = 0
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelStats:
     """What one data channel did.
 

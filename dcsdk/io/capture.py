@@ -1,8 +1,9 @@
 """A pcapng capture with the TLS secrets inside, so that Wireshark opens it decrypted.
 
 Datagrams are written as they were on the wire, behind IP and UDP headers made from the addresses
-we know. Secrets go into Decryption Secrets Blocks in front of the packets they open. SCTP inside
-DTLS, and SIP, are written once more in plain text, for decoders that do not look there.
+we know; the bytes of TCP connections of media lines behind TCP headers, in segments of our making.
+Secrets go into Decryption Secrets Blocks in front of the packets they open. SCTP inside DTLS, and
+SIP, are written once more in plain text, for decoders that do not look there.
 
 Whoever can read the file can read the traffic, so opening one warns.
 Source: draft-ietf-opsawg-pcapng (block formats); the NSS key log format for the secrets.
@@ -37,7 +38,8 @@ TLS_KEY_LOG = 0x544C534B
 SNAP_LENGTH = 65_535
 MAX_MESSAGE_BYTES = 65_000
 _BYTE_ORDER = 0x1A2B3C4D
-_UDP, _SCTP = 17, 132
+_TCP, _UDP, _SCTP = 6, 17, 132
+_TCP_HEADER_WORDS, _TCP_WINDOW = 5, 65_535
 _TTL = 64
 
 
@@ -86,6 +88,43 @@ def udp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
     pseudo = ends + struct.pack("!II", length, _UDP)
     checksum = _checksum(pseudo + header + payload) or 0xFFFF
     return _ip_packet(ends, _UDP, header[:6] + struct.pack("!H", checksum) + payload)
+
+
+def tcp_packet(
+    source: Address,
+    destination: Address,
+    payload: bytes,
+    *,
+    sequence: int,
+    acknowledgement: int,
+    flags: int,
+) -> bytes:
+    """Put IP and TCP headers, checksums included, in front of a payload.
+
+    Args:
+        source: address and port, of the same family as ``destination``.
+        destination: address and port.
+        payload: at most ``MAX_MESSAGE_BYTES``.
+        sequence: number of the first byte, modulo 2**32.
+        acknowledgement: number of the next byte expected, likewise.
+        flags: the bits of the header (RFC 9293 3.1).
+    """
+    ends = _ends(source, destination)
+    header = struct.pack(
+        "!HHIIBBHHH",
+        source[1],
+        destination[1],
+        sequence & 0xFFFFFFFF,
+        acknowledgement & 0xFFFFFFFF,
+        _TCP_HEADER_WORDS << 4,
+        flags,
+        _TCP_WINDOW,
+        0,
+        0,
+    )
+    pseudo = ends + struct.pack("!II", len(header) + len(payload), _TCP)
+    checksum = struct.pack("!H", _checksum(pseudo + header + payload))
+    return _ip_packet(ends, _TCP, header[:16] + checksum + header[18:] + payload)
 
 
 def sctp_packet(source: Address, destination: Address, payload: bytes) -> bytes:
@@ -167,6 +206,38 @@ class Capture:
             packets: whole ones.
         """
         self._packets(sctp_packet(source, destination, packet) for packet in packets)
+
+    def segments(
+        self,
+        source: Address,
+        destination: Address,
+        data: bytes,
+        *,
+        sequence: int,
+        acknowledgement: int,
+        flags: int,
+    ) -> None:
+        """Write bytes of a TCP connection, in as many segments as they need, at least one.
+
+        Args:
+            source: whence they came.
+            destination: where they went.
+            data: ``b""`` for a segment that only carries flags.
+            sequence: number of the first byte.
+            acknowledgement: number of the next byte expected from the other side.
+            flags: the bits of the header (RFC 9293 3.1).
+        """
+        self._packets(
+            tcp_packet(
+                source,
+                destination,
+                data[start : start + MAX_MESSAGE_BYTES],
+                sequence=sequence + start,
+                acknowledgement=acknowledgement,
+                flags=flags,
+            )
+            for start in range(0, max(len(data), 1), MAX_MESSAGE_BYTES)
+        )
 
     def _packets(self, packets: Iterable[bytes]) -> None:
         if not self.is_open:

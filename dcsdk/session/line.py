@@ -403,7 +403,7 @@ class MediaLine:
             agreement=agreement_after_answer(
                 self._agreement, self._intent, self.remote, line, role
             ),
-            path=self._path.sibling(),
+            path=self._path.fork(),
             attributes=self._attributes,
             remote=line,
         )

@@ -97,13 +97,13 @@ class LinePath:
         remote, known = self._ice_in(media, session), self._ice.remote_description
         return remote is not None and (known is None or not remote.is_restart_of(known))
 
-    def sibling(self) -> LinePath:
+    def fork(self) -> LinePath:
         """Make a plain path on the same address, for another remote end.
 
         Raises:
             LocalProtocolError, TransportError: this path's address cannot be shared.
         """
-        return LinePath(self.path.sibling())
+        return LinePath(self.path.fork())
 
     @property
     def address(self) -> Address:

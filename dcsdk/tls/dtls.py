@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal, NamedTuple
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
-from dcsdk.errors import (
-    FingerprintMismatch,
-    LocalProtocolError,
-    PeerUnreachable,
-    SecurityError,
-    TransportError,
-)
+from dcsdk.errors import LocalProtocolError, PeerUnreachable, TransportError
 from dcsdk.sdp.fingerprint import Fingerprint
-from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.context import (
+    DtlsContext,
+    PeerCheck,
+    fingerprint_mismatch,
+    handshake_error,
+    reason_of,
+)
 from dcsdk.tls.protection import RecordProtection
 from dcsdk.tls.records import (
     APPLICATION_DATA,
@@ -112,15 +112,11 @@ class DtlsAssociation:
         fingerprints: Sequence[Fingerprint],
         mtu: int = DEFAULT_MTU,
     ) -> None:
-        if not fingerprints:
-            raise SecurityError("no fingerprint to verify the peer by", source="RFC 8122 5")
         self._context = context
         self._role = role
-        self._fingerprints = tuple(fingerprints)
+        self._peer = PeerCheck(fingerprints)
         self._mtu = mtu
         self._state = _State.IDLE
-        self._mismatch = False
-        self._verified: bytes | None = None
         self._has_answered = False
         self._restarts = 0
         self._deadline: float | None = None
@@ -196,7 +192,7 @@ class DtlsAssociation:
         try:
             data = protection.protect(run)
         except SSL.Error as exc:
-            self._end(TransportError(f"DTLS cannot send: {_reason(exc)}"))
+            self._end(TransportError(f"DTLS cannot send: {reason_of(exc)}"))
             return len(packets)
         if len(data) == record * (len(run) - 1) + len(run[-1]) + GCM_OVERHEAD:
             self._transmits.append(Transmit(data, record))
@@ -214,7 +210,7 @@ class DtlsAssociation:
             self._ssl.DTLSv1_handle_timeout()
         except SSL.Error as exc:
             self._drain()
-            self._end(PeerUnreachable(f"no answer in the DTLS handshake: {_reason(exc)}"))
+            self._end(PeerUnreachable(f"no answer in the DTLS handshake: {reason_of(exc)}"))
             return
         self._drain()
         self._set_deadline(now)
@@ -222,6 +218,11 @@ class DtlsAssociation:
     def next_timer(self) -> float | None:
         """Tell when ``handle_timer`` wants to be called."""
         return self._deadline
+
+    @property
+    def is_output_due(self) -> bool:
+        """There is something to take: bytes to send, or an event."""
+        return bool(self._transmits or self._events)
 
     def poll_transmit(self) -> Transmit | None:
         """Take the next bytes to send."""
@@ -259,24 +260,10 @@ class DtlsAssociation:
             raise LocalProtocolError("no keys before the DTLS handshake is done", source="RFC 5705")
         return self._ssl.export_keying_material(label, length, context)
 
-    def check_peer(self, der: bytes) -> bool:
-        """Tell whether a certificate matches a signalled fingerprint, and remember the answer.
-
-        Args:
-            der: the peer's certificate.
-        """
-        if der == self._verified:
-            return True
-        if any(fingerprint.matches_certificate(der) for fingerprint in self._fingerprints):
-            self._verified = der
-            return True
-        self._mismatch = True
-        return False
-
     # --- handshake --------------------------------------------------------------------------------
     def _new_connection(self) -> None:
         connection = SSL.Connection(self._context.ssl)
-        connection.set_app_data(self)
+        connection.set_app_data(self._peer)
         connection.set_ciphertext_mtu(self._mtu)
         if self._role == "client":
             connection.set_connect_state()
@@ -299,14 +286,12 @@ class DtlsAssociation:
             return
         self._drain()
         self._set_deadline(now)
-        certificate = connection.get_peer_certificate()
-        der = certificate and crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
-        if not der or not self.check_peer(der):
-            self._end(_mismatch())
+        der = self._peer.certificate_of(connection)
+        if der is None:
+            self._end(fingerprint_mismatch())
             return
         self._state = _State.ESTABLISHED
         self._protection = self._context.protection(connection)
-        self._verified = None  # renegotiation is off: nobody asks again
         self._events.append(
             HandshakeDone(
                 suite=connection.get_cipher_name() or "",
@@ -317,7 +302,7 @@ class DtlsAssociation:
         )
 
     def _handshake_failed(self, exc: SSL.Error) -> None:
-        reason = _reason(exc)
+        reason = reason_of(exc)
         if (
             self._role == "server"
             and not self._has_answered
@@ -330,16 +315,7 @@ class DtlsAssociation:
             self._new_connection()
             return
         self._drain()
-        if self._mismatch:
-            self._end(_mismatch())
-        elif isinstance(exc, SSL.ZeroReturnError):
-            self._end(SecurityError("the peer closed during the DTLS handshake"))
-        elif "did not return a certificate" in reason:
-            self._end(FingerprintMismatch("the peer sent no certificate", source="RFC 8122 6.2"))
-        elif "alert" in reason:
-            self._end(SecurityError(f"the peer ended the DTLS handshake: {reason}"))
-        else:
-            self._end(SecurityError(f"the DTLS handshake failed: {reason}"))
+        self._end(handshake_error(exc, self._peer, "DTLS"))
 
     def _set_deadline(self, now: float) -> None:
         timeout = None if self._ssl is None else self._ssl.DTLSv1_get_timeout()
@@ -412,7 +388,7 @@ class DtlsAssociation:
             self.close()
             return
         self._drain()
-        self._end(TransportError(f"the DTLS association ended: {_reason(exc)}"))
+        self._end(TransportError(f"the DTLS association ended: {reason_of(exc)}"))
 
     def _drain(self) -> None:
         """Take what OpenSSL wrote on its own: flights and alerts."""
@@ -433,15 +409,3 @@ class DtlsAssociation:
         self._deadline = None
         self._ssl = self._protection = None
         self._events.append(DtlsClosed(error=error))
-
-
-def _mismatch() -> FingerprintMismatch:
-    return FingerprintMismatch(
-        "the peer's certificate matches no fingerprint of the signalling", source="RFC 8122 5"
-    )
-
-
-def _reason(exc: SSL.Error) -> str:
-    """Put OpenSSL's reasons into words; they hold no secrets."""
-    reasons = exc.args[0] if exc.args and isinstance(exc.args[0], list) else []
-    return "; ".join(str(item[2]) for item in reasons) or type(exc).__name__

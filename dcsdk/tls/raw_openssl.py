@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from OpenSSL import SSL
 
 from dcsdk.tls.certificate import Certificate
-from dcsdk.tls.context import DtlsContext
+from dcsdk.tls.context import DtlsContext, PeerCheck
 from dcsdk.tls.protection import MAX_OVERHEAD, PublicProtection, RecordProtection
 
 # `None` where a release has none. Nobody makes a `RawProtection` then: see `unavailable_reason`.
@@ -114,20 +114,13 @@ class _SelfTestError(Exception):
     """The calls went through, and what came out is wrong."""
 
 
-class _AnyPeer:
-    """Both ends are ours."""
-
-    def check_peer(self, der: bytes) -> bool:
-        """Tell whether a certificate is welcome."""
-        return True
-
-
 def _exchange_records() -> None:
     """Send records each way between an end that is raw and one that is not."""
-    context = DtlsContext(Certificate.generate())
+    certificate = Certificate.generate()
+    context = DtlsContext(certificate)
     client, server = SSL.Connection(context.ssl), SSL.Connection(context.ssl)
     for connection in (client, server):
-        connection.set_app_data(_AnyPeer())
+        connection.set_app_data(PeerCheck([certificate.fingerprint]))
         connection.set_ciphertext_mtu(1200)
     client.set_connect_state()
     server.set_accept_state()

@@ -39,6 +39,10 @@ class MemoryPath(DatagramPath):
         return self._address
 
     @property
+    def remote_address(self) -> Address | None:
+        return None
+
+    @property
     def is_blocked(self) -> bool:
         return False
 

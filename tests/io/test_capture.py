@@ -20,6 +20,7 @@ from dcsdk.io.capture import (
     MAX_MESSAGE_BYTES,
     SECTION_HEADER,
     Capture,
+    tcp_packet,
     udp_packet,
 )
 
@@ -134,6 +135,34 @@ def test_headers_carry_valid_checksums(
     assert value % 0xFFFF == 0
     if not is_v6:
         assert sum(struct.unpack("!10H", packet[:20])) % 0xFFFF == 0
+
+
+@pytest.mark.clause("RFC 9293 3.1")
+@pytest.mark.parametrize(
+    ("source", "destination"), [(ONE, OTHER), (("2001:db8::1", 4000), ("2001:db8::2", 4001))]
+)
+@pytest.mark.parametrize("payload", [b"", b"odd", b"even"])
+def test_tcp_headers_carry_valid_checksums(
+    source: tuple[str, int], destination: tuple[str, int], payload: bytes
+) -> None:
+    packet = tcp_packet(
+        source, destination, payload, sequence=1 << 32, acknowledgement=7, flags=0x18
+    )
+    is_v6 = packet[0] >> 4 == 6
+    tcp = packet[40 if is_v6 else 20 :]
+    assert struct.unpack_from("!HHIIBB", tcp) == (4000, 4001, 0, 7, 0x50, 0x18)
+    addresses = packet[8:40] if is_v6 else packet[12:20]
+    total = addresses + struct.pack("!HH", 6, len(tcp)) + tcp + bytes(len(tcp) & 1)
+    assert sum(struct.unpack(f"!{len(total) // 2}H", total)) % 0xFFFF == 0
+
+
+def test_much_of_a_stream_stands_in_several_segments(tmp_path: Path) -> None:
+    path = tmp_path / "call.pcapng"
+    with closing(Capture(path)) as capture:
+        data = b"x" * (MAX_MESSAGE_BYTES + 1)
+        capture.segments(ONE, OTHER, data, sequence=5, acknowledgement=1, flags=0x18)
+    bodies = [body for kind, body in blocks_of(path) if kind == ENHANCED_PACKET]
+    assert [struct.unpack_from("!I", body, 44)[0] for body in bodies] == [5, 5 + MAX_MESSAGE_BYTES]
 
 
 @pytest.mark.interop

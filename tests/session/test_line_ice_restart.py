@@ -61,7 +61,7 @@ async def ends_with(
 def path_of(line: MediaLine) -> DatagramPath:
     """The path under a line."""
     assert isinstance(line.association, NativeAssociation)
-    return line.association._path
+    return line.association._transport._path
 
 
 def ice_of(line: MediaLine) -> IcePath:
@@ -294,7 +294,7 @@ async def test_a_path_of_ice_shares_its_address_with_no_other() -> None:
     async with ends_with() as (alice, bob):
         line, _ = await line_up(alice, bob)
         with pytest.raises(LocalProtocolError, match="shares its address"):
-            ice_of(line).sibling()
+            ice_of(line).fork()
 
 
 @pytest.mark.clause("RFC 8839 5.3")

@@ -108,7 +108,7 @@ async def test_a_restart_that_never_completes_ends_the_line(is_ice_alive: bool) 
                 await silent.wait_selected(TIMEOUT_S)
             await talk(line.channels[1000], answering.channels[1000])  # meanwhile, the old way
             assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._handshake
+            handshake = answering.association._transport._handshake
             assert handshake is not None
             with pytest.raises(PeerUnreachable):
                 await answering.association.wait_established(TIMEOUT_S)
@@ -124,7 +124,7 @@ async def test_a_second_restart_takes_the_place_of_one_that_never_completes() ->
                 offer = on_path(await alice.negotiation.offer({}), silent, tls_id)
                 await answer_restart(bob, offer)
             assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._handshake
+            handshake = answering.association._transport._handshake
             assert handshake is not None
             forgotten.append(handshake.path)
         await restart(alice, bob)
@@ -167,7 +167,7 @@ async def test_a_line_can_be_closed_while_a_restart_is_under_way() -> None:
         with closing(bind()) as silent:
             await answer_restart(bob, on_path(await alice.negotiation.offer({}), silent))
             assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._handshake
+            handshake = answering.association._transport._handshake
             assert handshake is not None
             old = ice_of(answering)
             await answering.close(0.1)

@@ -70,6 +70,10 @@ class _VanishingPath(DatagramPath, DatagramReceiver):
         return self._path.local_address
 
     @property
+    def remote_address(self) -> Address | None:
+        return self._path.remote_address
+
+    @property
     def is_blocked(self) -> bool:
         return self._path.is_blocked
 

@@ -213,8 +213,20 @@ class IcePath(DatagramPath):
         self._agent.start(is_controlling=is_controlling, now=self._loop.time())
         self._settle()
 
+    def prepare_restart(self) -> None:
+        """Make new credentials for an offer or an answer; ``restart`` goes over to them."""
+        self._agent.prepare_restart()
+
+    def cancel_restart(self) -> None:
+        """The offer or answer came to nothing."""
+        self._agent.cancel_restart()
+
+    def needs_restart(self, description: IceDescription) -> bool:
+        """Tell whether a description of the peer asks for an ICE restart (RFC 8839 4.4.3)."""
+        return self._agent.needs_restart(description)
+
     def restart(self) -> None:
-        """Make new credentials for a new offer; data goes on over the old pair meanwhile."""
+        """Go over to new credentials; data goes on over the old pair meanwhile."""
         self._failure = None
         self._agent.restart()
         self._settle()
@@ -277,6 +289,11 @@ class IcePath(DatagramPath):
         return self._default
 
     @property
+    def remote_address(self) -> Address | None:
+        """The peer's end of the selected pair."""
+        return self._remote
+
+    @property
     def is_blocked(self) -> bool:
         """No pair is selected yet, or its socket is full.
 
@@ -289,6 +306,8 @@ class IcePath(DatagramPath):
     def attach(self, receiver: DatagramReceiver) -> None:
         """Say who takes DTLS."""
         self._receivers[PacketKind.DTLS] = receiver
+        if self._is_open:
+            self._deliver_early()
 
     def attach_kind(self, kind: PacketKind, receiver: DatagramReceiver) -> None:
         """Say who takes datagrams of another kind that share the path, such as RTP (RFC 7983).
@@ -320,11 +339,11 @@ class IcePath(DatagramPath):
         else:
             self._counters["datagrams_lost"] += -(-len(data) // segment_size)
 
-    def sibling(self) -> DatagramPath:
+    def fork(self) -> DatagramPath:
         """Make a plain path on the default address, once that is how the peer is talked to."""
         udp = self._base
         if self._without_ice is None or not isinstance(udp, UdpSocket):
-            return super().sibling()
+            return super().fork()
         return UdpPath(
             udp.share_address(), use_gso=udp.is_gso, use_gro=udp.is_gro, capture=self._capture
         )
@@ -417,7 +436,7 @@ class IcePath(DatagramPath):
 
     def _deliver_early(self) -> None:
         """Hand over what came before the path was open and led somewhere."""
-        if not self._is_open or self._base is None or not self._early_in:
+        if not (self._is_open and self._base and self._receivers and self._early_in):
             return
         early, self._early_in = self._early_in, []
         for data, segment_size in early:

@@ -43,7 +43,7 @@ class UdpPath(DatagramPath):
             use_gro=use_gro,
         )
         self._capture = capture
-        self._is_connected = False
+        self._remote: Address | None = None
         self._receiver: DatagramReceiver | None = None
         self._early: list[tuple[bytes, int, Address]] = []
         self._early_bytes = self._early_datagrams = 0
@@ -75,7 +75,7 @@ class UdpPath(DatagramPath):
         sock = bound_socket(host, port)
         return cls(sock, use_gso=use_gso, use_gro=use_gro, capture=capture)
 
-    def sibling(self) -> UdpPath:
+    def fork(self) -> UdpPath:
         """Make a path on our own address, which leads to another remote end.
 
         Until ``set_remote`` it may miss what comes from there.
@@ -110,9 +110,15 @@ class UdpPath(DatagramPath):
         """Segmented receiving is in use."""
         return self._udp.is_gro
 
+    @property
+    def remote_address(self) -> Address | None:
+        """Where datagrams go, once that is known."""
+        return self._remote
+
     def attach(self, receiver: DatagramReceiver) -> None:
         """Say who takes what comes from the remote end."""
         self._receiver = receiver
+        self._deliver_early()
 
     def set_remote(self, address: Address) -> None:
         """Connect the socket, which also lets ICMP errors reach us.
@@ -129,18 +135,23 @@ class UdpPath(DatagramPath):
             )
         self._udp.drain()  # what came so far, with the addresses it came from
         self._udp.connect(address)
-        remote = canonical(address)
-        self._is_connected = True
+        self._remote = canonical(address)
+        kept = [item for item in self._early if item[2] == self._remote]
+        self._early_dropped += len(self._early) - len(kept)
+        self._early = kept
+        self._deliver_early()
+
+    def _deliver_early(self) -> None:
+        """Hand over what came before the remote end and the receiver were both known."""
+        if self._remote is None or self._receiver is None or not self._early:
+            return
         early, self._early = self._early, []
-        batch = [(data, size) for data, size, source in early if source == remote]
-        self._early_dropped += len(early) - len(batch)
         self._early_bytes = self._early_datagrams = 0
-        if batch and self._receiver is not None:
-            self._receiver.datagrams_received(batch)
+        self._receiver.datagrams_received([(data, size) for data, size, _ in early])
 
     def send(self, data: bytes, segment_size: int) -> None:
         """Send, or keep for when the socket takes datagrams again."""
-        if self._is_connected:
+        if self._remote is not None:
             self._udp.send(data, segment_size)
         else:
             self._lost += -(-len(data) // segment_size)
@@ -163,9 +174,8 @@ class UdpPath(DatagramPath):
     def _received(
         self, _: UdpSocket, batch: list[tuple[bytes, int]], sources: list[Source]
     ) -> None:
-        if self._is_connected:
-            if self._receiver is not None:
-                self._receiver.datagrams_received(batch)
+        if self._remote is not None and self._receiver is not None:
+            self._receiver.datagrams_received(batch)
             return
         for (data, segment_size), source in zip(batch, sources, strict=True):
             self._keep_early(data, segment_size, canonical(source))

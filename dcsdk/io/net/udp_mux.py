@@ -196,6 +196,11 @@ class SharedUdpPath(DatagramPath):
         return self._shared.local_address
 
     @property
+    def remote_address(self) -> Address | None:
+        """Where the path leads, once that is known."""
+        return None if self._route is None else self._route[0]
+
+    @property
     def is_blocked(self) -> bool:
         """The socket is full."""
         return self._shared.is_blocked
@@ -203,6 +208,7 @@ class SharedUdpPath(DatagramPath):
     def attach(self, receiver: DatagramReceiver) -> None:
         """Say who takes what comes from the remote end."""
         self._receiver = receiver
+        self._deliver_early()
 
     def set_remote(self, address: Address) -> None:
         """Say where the path leads.
@@ -216,9 +222,14 @@ class SharedUdpPath(DatagramPath):
         if self._route is not None and self._route != route:
             self._shared.forget_route(self._route)
         self._route = route
-        early = self._shared.take_early(route)
-        if early:
-            self.deliver(early)
+        self._deliver_early()
+
+    def _deliver_early(self) -> None:
+        """Hand over what came before the remote end and the receiver were both known."""
+        if self._route is not None and self._receiver is not None:
+            early = self._shared.take_early(self._route)
+            if early:
+                self.deliver(early)
 
     def send(self, data: bytes, segment_size: int) -> None:
         """Send datagrams, or lose them when the path leads nowhere."""

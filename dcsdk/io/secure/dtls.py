@@ -1,8 +1,9 @@
-"""The DTLS association of an agreed media line."""
+"""The DTLS association that was agreed on, on a path."""
 
 from __future__ import annotations
 
-from dcsdk.interfaces import DatagramPath, DtlsSctpParameters
+from dcsdk.interfaces.keying import DtlsParameters
+from dcsdk.interfaces.paths import DatagramPath
 from dcsdk.io.secure.captured_dtls import CapturedDtls
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.sdp.fingerprint import preferred
@@ -11,7 +12,7 @@ from dcsdk.tls.dtls import DtlsAssociation
 
 
 def open_dtls(
-    context: DtlsContext, path: DatagramPath, parameters: DtlsSctpParameters, config: EngineConfig
+    context: DtlsContext, path: DatagramPath, parameters: DtlsParameters, config: EngineConfig
 ) -> DtlsAssociation:
     """Make the DTLS association that was agreed on, captured or plain.
 
@@ -35,6 +36,5 @@ def open_dtls(
         fingerprints=fingerprints,
         mtu=config.mtu,
         capture=config.capture,
-        local=path.local_address,
-        remote=parameters.remote_address,
+        path=path,
     )

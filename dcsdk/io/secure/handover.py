@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from dcsdk.interfaces import Address, DatagramPath, DatagramReceiver
+from dcsdk.interfaces.paths import DatagramPath, DatagramReceiver
 from dcsdk.io.clock import LazyTimer
 from dcsdk.tls.dtls import DtlsAssociation, DtlsClosed, HandshakeDone
 
@@ -48,20 +48,11 @@ class DtlsHandshake(DatagramReceiver):
         self._packets: list[bytes] = []
         self._is_over = False
 
-    def start(self, remote_address: Address) -> None:
-        """Begin.
-
-        Args:
-            remote_address: where the path leads.
-
-        Raises:
-            ConfigError: the path cannot have that address.
-            TransportError: there is no route.
-        """
+    def start(self) -> None:
+        """Begin, once the path leads to the peer."""
         now = self._loop.time()
         self.dtls.start(now=now)
         self.path.attach(self)
-        self.path.set_remote(remote_address)
         self._settle(now)
 
     def stop(self) -> None:

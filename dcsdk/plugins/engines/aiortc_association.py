@@ -10,7 +10,7 @@ from aiortc.rtcdatachannel import RTCDataChannel, RTCDataChannelParameters
 from aiortc.rtcdtlstransport import RTCDtlsParameters
 from aiortc.rtcsctptransport import RTCSctpCapabilities
 
-from dcsdk.datachannel.channel import DataChannel, again
+from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import (
     ChannelClosed,
     DcsdkError,
@@ -20,6 +20,7 @@ from dcsdk.errors import (
     PeerUnreachable,
     SecurityError,
     TransportError,
+    again,
 )
 from dcsdk.interfaces import (
     Association,

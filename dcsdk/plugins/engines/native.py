@@ -1,19 +1,24 @@
-"""The native association engine: our SCTP over OpenSSL's DTLS on a datagram path."""
+"""The native association engine: our SCTP over OpenSSL's DTLS."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 from dcsdk.errors import ConfigError
-from dcsdk.interfaces import Association, AssociationEngine, DatagramPath, EngineFlags
+from dcsdk.interfaces.association import (
+    Association,
+    AssociationEngine,
+    ChannelAssociation,
+    EngineFlags,
+)
+from dcsdk.interfaces.paths import DatagramPath
+from dcsdk.interfaces.transports import DatagramTransport
 from dcsdk.io.net.udp import UdpPath
+from dcsdk.io.secure.contexts import DtlsContexts
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.native_association import NativeAssociation
+from dcsdk.plugins.engines.native_sctp import NativeSctp
 from dcsdk.tls.certificate import Certificate
-from dcsdk.tls.context import DtlsContext
-from dcsdk.tls.protection import PublicProtection
-from dcsdk.tls.raw_openssl import RawProtection
 
 
 class NativeEngine(AssociationEngine):
@@ -30,10 +35,7 @@ class NativeEngine(AssociationEngine):
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self._config = config or EngineConfig()
-        # One OpenSSL context for each certificate, for as long as the certificate lives.
-        self._contexts: WeakKeyDictionary[Certificate, tuple[object, DtlsContext]] = (
-            WeakKeyDictionary()
-        )
+        self._contexts = DtlsContexts()
 
     async def bind_path(self, host: str, port: int = 0) -> DatagramPath:
         """Bind a UDP socket.
@@ -64,13 +66,23 @@ class NativeEngine(AssociationEngine):
         Raises:
             ConfigError: ``config`` is something else.
         """
+        settings = self._settings(config)
+        return NativeAssociation(path, self._contexts.get(certificate, settings), settings)
+
+    def attach(self, transport: DatagramTransport, config: Any = None) -> ChannelAssociation:
+        """Make an association on ``transport``.
+
+        Args:
+            transport: not closed by the association.
+            config: an :class:`EngineConfig`, or ``None`` for the engine's own.
+
+        Raises:
+            ConfigError: ``config`` is something else.
+        """
+        return NativeSctp(transport, self._settings(config))
+
+    def _settings(self, config: Any) -> EngineConfig:
         settings = self._config if config is None else config
         if not isinstance(settings, EngineConfig):
             raise ConfigError(f"expected an EngineConfig, not {type(settings).__name__}")
-        wanted = settings.keylog, settings.capture, settings.is_raw_openssl
-        known, context = self._contexts.get(certificate, (None, None))
-        if context is None or known != wanted:
-            protection = RawProtection if settings.is_raw_openssl else PublicProtection
-            context = DtlsContext(certificate, keylog=settings.secrets_log, protection=protection)
-            self._contexts[certificate] = (wanted, context)
-        return NativeAssociation(path, certificate, context, settings)
+        return settings

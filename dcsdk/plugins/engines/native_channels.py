@@ -16,13 +16,15 @@ from dcsdk.errors import (
 )
 from dcsdk.interfaces import ChannelParameters, ChannelStats
 from dcsdk.interfaces.channel import ChannelState, Submit
-from dcsdk.io.secure.driver import DtlsSctpDriver
+from dcsdk.interfaces.transports import DatagramTransport
 from dcsdk.io.secure.engine_config import EngineConfig
+from dcsdk.io.secure.sctp_driver import SctpDriver
 from dcsdk.plugins.engines.channel_parameters import check_channel_parameters
-from dcsdk.plugins.engines.native_dcep import Dcep, Role, encode_open
+from dcsdk.plugins.engines.native_dcep import Dcep, encode_open
 from dcsdk.sctp.association import SctpAssociation
 from dcsdk.sctp.base.stream_set import StreamSet
 from dcsdk.sctp.receiving.streams import MESSAGE_OVERHEAD
+from dcsdk.sdp.association import DtlsRole
 from dcsdk.security import SecurityReport
 
 MAX_STREAM_ID = 65_534
@@ -57,7 +59,7 @@ class ChannelTable:
 
     Args:
         config: limits.
-        report: what protects the association; replaced as more is known.
+        transport: of the association.
 
     Attributes:
         by_id: channels whose stream id is in use.
@@ -65,8 +67,8 @@ class ChannelTable:
         early_dropped: messages thrown away because too much came without a channel.
     """
 
-    def __init__(self, config: EngineConfig, report: SecurityReport) -> None:
-        self.report = report
+    def __init__(self, config: EngineConfig, transport: DatagramTransport) -> None:
+        self._transport = transport
         self._config = config
         self.by_id: dict[int, DataChannel] = {}
         self.dcep = Dcep(self, is_accepted=config.is_dcep_accepted, limit=config.max_channels)
@@ -77,13 +79,25 @@ class ChannelTable:
         self._resetting: set[int] = set()
         self._known = StreamSet()
         self._sctp: SctpAssociation | None = None
-        self._driver: DtlsSctpDriver | None = None
+        self._driver: SctpDriver | None = None
         self._now = 0.0
         self._is_established = False
         self._streams = MAX_STREAM_ID + 1
         self._max_message_size = 0
         self._limit = config.send_limit(0)
         self.early_dropped = self._consumed = 0
+
+    @property
+    def report(self) -> SecurityReport:
+        """What protects the association."""
+        return self._transport.report
+
+    @property
+    def role(self) -> DtlsRole | None:
+        """Ours in DTLS, by which ids are given (RFC 8832 6); known once it is started."""
+        if self._sctp is None:
+            return None
+        return "client" if self._transport.is_client else "server"
 
     def __len__(self) -> int:
         return len(self.by_id)
@@ -95,9 +109,8 @@ class ChannelTable:
     def connect(
         self,
         sctp: SctpAssociation,
-        driver: DtlsSctpDriver,
+        driver: SctpDriver,
         *,
-        role: Role,
         max_message_size: int,
         send_limit: int,
     ) -> None:
@@ -106,12 +119,10 @@ class ChannelTable:
         Args:
             sctp: the machine.
             driver: what runs it.
-            role: ours in DTLS, which decides the parity of ids we choose (RFC 8832 6).
             max_message_size: bytes the peer accepts in one message, 0 for any size.
             send_limit: bytes the association queues over all channels.
         """
         self._sctp, self._driver = sctp, driver
-        self.dcep.role = role
         self._max_message_size, self._limit = max_message_size, send_limit
         for channel in self.by_id.values():
             channel.limit(max_message_size, send_limit)
@@ -397,7 +408,7 @@ class ChannelTable:
         return submit
 
     def _free_id(self) -> int:
-        role = self.dcep.role
+        role = self.role
         if role is None:
             raise LocalProtocolError(
                 "a stream id can be chosen only when the DTLS role is known", source="RFC 8832 6"

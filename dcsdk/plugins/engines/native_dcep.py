@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 from dcsdk.datachannel.channel import DataChannel
 from dcsdk.errors import ChannelClosed, LocalProtocolError, ParseError, RemoteProtocolError
-from dcsdk.interfaces import ChannelParameters
-from dcsdk.interfaces.channel import ChannelState
+from dcsdk.interfaces.channel import ChannelParameters, ChannelState
 from dcsdk.io.mailbox import Mailbox
 from dcsdk.sctp.wire.dcep import DCEP_ACK, DcepOpen, Reliability
+from dcsdk.sdp.association import DtlsRole
 
 logger = logging.getLogger(__name__)
-
-Role = Literal["client", "server"]
 
 
 class DcepStreams(Protocol):
     """What the channel table does for DCEP."""
+
+    @property
+    def role(self) -> DtlsRole | None:
+        """Ours in DTLS, known when the association is started."""
 
     def adopt(self, stream_id: int, parameters: ChannelParameters) -> DataChannel:
         """Make the channel that the peer opened, ready for use.
@@ -47,13 +49,11 @@ class Dcep:
         limit: channels that wait for the program at most.
 
     Attributes:
-        role: ours in DTLS, known when the association is started.
         incoming: channels that the peer opened.
         refused: OPENs and other DCEP messages that were answered with a reset.
     """
 
     def __init__(self, streams: DcepStreams, *, is_accepted: bool, limit: int) -> None:
-        self.role: Role | None = None
         self.incoming: Mailbox[DataChannel] = Mailbox(limit)
         self.refused = 0
         self._streams = streams
@@ -68,11 +68,12 @@ class Dcep:
         Raises:
             LocalProtocolError: it is, or our role is not known.
         """
-        if self.role is None:
+        role = self._streams.role
+        if role is None:
             raise LocalProtocolError(
                 "channels can be opened by DCEP when the DTLS role is known", source="RFC 8832 6"
             )
-        if stream_id % 2 != _parity(self.role):
+        if stream_id % 2 != _parity(role):
             raise LocalProtocolError(
                 f"stream {stream_id} is for the peer to open: the DTLS client has the even ones",
                 source="RFC 8832 6",
@@ -135,7 +136,8 @@ class Dcep:
     def _accept(self, stream_id: int, opening: DcepOpen) -> None:
         if not self._is_accepted:
             raise LocalProtocolError("channels are agreed in SDP only")
-        if self.role is None or stream_id % 2 == _parity(self.role):
+        role = self._streams.role
+        if role is None or stream_id % 2 == _parity(role):
             raise RemoteProtocolError(
                 f"stream {stream_id} is not for the peer to open", source="RFC 8832 6"
             )
@@ -197,6 +199,6 @@ def encode_open(parameters: ChannelParameters) -> bytes:
     ).encode()
 
 
-def _parity(role: Role) -> int:
+def _parity(role: DtlsRole) -> int:
     """Return the parity of the ids that a side gives: the DTLS client's are even."""
     return 0 if role == "client" else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ from tests.tls.ends import OURS, PEERS, End, pump
 
 from ..test_capture import blocks_of
 
-LOCAL, REMOTE = ("192.0.2.1", 4000), ("192.0.2.2", 4001)
+
+@dataclass(frozen=True)
+class Ends:
+    local_address: tuple[str, int] = ("192.0.2.1", 4000)
+    remote_address: tuple[str, int] | None = ("192.0.2.2", 4001)
 
 
 class CapturedEnd(End):
@@ -26,8 +31,7 @@ class CapturedEnd(End):
             fingerprints=[PEERS.fingerprint],
             mtu=1200,
             capture=capture,
-            local=LOCAL,
-            remote=REMOTE,
+            path=Ends(),
         )
 
 

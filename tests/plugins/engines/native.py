@@ -44,6 +44,10 @@ class BadPath(DatagramPath):
         return self._path.local_address
 
     @property
+    def remote_address(self) -> Address | None:
+        return None
+
+    @property
     def is_blocked(self) -> bool:
         return self._path.is_blocked
 

@@ -40,7 +40,7 @@ def in_band(end: End, stream_id: int | None = None, **parameters: object) -> Dat
 
 def say(end: End, stream_id: int, data: bytes, ppid: int = DCEP) -> None:
     """Send a message as a peer would that keeps to no rule."""
-    sctp, driver = end.association._sctp, end.association._driver
+    sctp, driver = end.association._native._sctp, end.association._native._driver
     assert sctp is not None and driver is not None
     sctp.send(stream_id, ppid, data, now=driver.now())
     driver.request_flush()
@@ -125,7 +125,7 @@ async def test_channel_may_be_opened_while_the_association_begins() -> None:
 @pytest.mark.clause("RFC 8832 6")
 async def test_unordered_channel_is_ordered_until_the_ack() -> None:
     async with connected() as (client, server):
-        sctp = client.association._sctp
+        sctp = client.association._native._sctp
         assert sctp is not None
         sent: list[tuple[int, bool]] = []
         send = sctp.send
@@ -167,7 +167,11 @@ async def test_id_of_a_closed_channel_is_used_again() -> None:
             async with asyncio.timeout(TIMEOUT_S):
                 assert [message async for message in theirs] == ["bye"]
                 await theirs.aclose()
-        assert len(client.association._channels) == len(server.association._channels) == 0
+        assert (
+            len(client.association._native._channels)
+            == len(server.association._native._channels)
+            == 0
+        )
 
 
 async def test_iteration_ends_with_the_association() -> None:
@@ -202,14 +206,14 @@ async def test_channels_are_refused_where_only_sdp_opens_them() -> None:
 @pytest.mark.clause("RFC 8832 6")
 async def test_streams_the_peer_uses_without_a_channel_are_bounded() -> None:
     async with connected() as (client, server):
-        table = server.association._channels
+        table = server.association._native._channels
         for stream_id in range(2000, 2000 + MAX_RESETTING + 100):
             table.refuse_stream(stream_id)
         assert len(table._resetting) == MAX_RESETTING
         async with asyncio.timeout(TIMEOUT_S):
             while table._resetting:
                 await turn()
-        sctp = server.association._sctp
+        sctp = server.association._native._sctp
         assert sctp is not None
         assert sctp.sender is not None
         assert not sctp.sender.packetizer.streams
@@ -219,7 +223,7 @@ async def test_streams_the_peer_uses_without_a_channel_are_bounded() -> None:
 @pytest.mark.clause("D15")
 async def test_more_channels_than_allowed_are_refused() -> None:
     async with ends() as (client, server):
-        server.association._channels._config = EngineConfig(max_channels=2)
+        server.association._native._channels._config = EngineConfig(max_channels=2)
         server.start(client)
         client.start(server)
         await establish(client, server)
@@ -313,15 +317,15 @@ async def test_bad_dcep_costs_its_stream_only(stream_id: int, data: bytes) -> No
 async def test_refused_stream_may_be_opened_well_later() -> None:
     async with connected() as (client, server):
         association = client.association
-        assert association._sctp is not None and association._driver is not None
+        assert association._native._sctp is not None and association._native._driver is not None
         is_reset = asyncio.Event()
-        association._channels.reset_done = (  # type: ignore[method-assign]
+        association._native._channels.reset_done = (  # type: ignore[method-assign]
             lambda stream_ids, is_performed: is_reset.set()
         )
         say(client, 4, OPEN[:5])
         await works(client, server)
-        association._sctp.reset_streams((4,), now=association._driver.now())
-        association._driver.request_flush()
+        association._native._sctp.reset_streams((4,), now=association._native._driver.now())
+        association._native._driver.request_flush()
         async with asyncio.timeout(TIMEOUT_S):
             await is_reset.wait()
         say(client, 4, OPEN)

@@ -250,7 +250,7 @@ async def test_one_context_is_shared_by_the_associations_of_a_certificate() -> N
     engine, certificate = NativeEngine(), Certificate.generate()
     made = [await make_end("client", engine=engine, certificate=certificate) for _ in range(2)]
     other = await make_end("client", engine=engine)
-    contexts = [end.association._context for end in (*made, other)]
+    contexts = [end.association._transport._context for end in (*made, other)]
     assert contexts[0] is contexts[1] is not contexts[2]
     for end in (*made, other):
         await end.association.aclose()
@@ -259,7 +259,7 @@ async def test_one_context_is_shared_by_the_associations_of_a_certificate() -> N
 async def test_a_certificate_and_its_context_go_together() -> None:
     engine, certificate = NativeEngine(), Certificate.generate()
     end = await make_end("client", engine=engine, certificate=certificate)
-    context = weakref.ref(end.association._context)
+    context = weakref.ref(end.association._transport._context)
     await end.association.aclose()
     del end, certificate
     gc.collect()

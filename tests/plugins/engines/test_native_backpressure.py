@@ -30,13 +30,15 @@ class Queue:
         self.flushes = 0
         self.now = float
         config = EngineConfig(max_channels=2000, max_queued_bytes=OWN_LIMIT)
-        self.table = ChannelTable(config, SecurityReport(scope=SecurityScope.E2E, backend="test"))
+        report = SecurityReport(scope=SecurityScope.E2E, backend="test")
+        transport: Any = SimpleNamespace(report=report, is_client=True)
+        self.table = ChannelTable(config, transport)
         machine: Any = SimpleNamespace(queued_bytes=self.queued_bytes, send=self.send)
         self.machine = machine
         self.others = LIMIT
         self.count()
         driver: Any = self
-        self.table.connect(machine, driver, role="client", max_message_size=LIMIT, send_limit=LIMIT)
+        self.table.connect(machine, driver, max_message_size=LIMIT, send_limit=LIMIT)
         self.table.established(2000)
 
     def request_flush(self) -> None:

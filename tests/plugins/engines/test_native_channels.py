@@ -125,8 +125,8 @@ async def test_a_channel_closed_before_it_is_open_here_still_gives_its_data() ->
         await early.send(b"all")
         closing = asyncio.get_running_loop().create_task(early.aclose(TIMEOUT_S))
         marker, seen = client.open(5), server.open(5)
-        while not server.association._channels._early.get(STREAM_ID) or not (
-            server.association._channels._early[STREAM_ID].is_reset
+        while not server.association._native._channels._early.get(STREAM_ID) or not (
+            server.association._native._channels._early[STREAM_ID].is_reset
         ):
             await marker.send(b"x")
             await read(seen, 1)
@@ -144,7 +144,7 @@ async def test_data_without_a_channel_is_bounded() -> None:
                     await early.send(bytes(20_000))
         stats = server.association.stats()
         assert stats.early_dropped > 0
-        assert server.association._channels._early_bytes <= MAX_EARLY_BYTES
+        assert server.association._native._channels._early_bytes <= MAX_EARLY_BYTES
 
 
 @pytest.mark.clause("RFC 8831 6.7", "RFC 6525")
@@ -315,7 +315,7 @@ async def test_a_peer_that_refuses_to_reset_does_not_hold_up_closing() -> None:
         server.open()
         closing = asyncio.get_running_loop().create_task(one.aclose(TIMEOUT_S))
         await turn()
-        client.association._channels.reset_done((STREAM_ID,), False)
+        client.association._native._channels.reset_done((STREAM_ID,), False)
         await closing
         assert one.state is ChannelState.CLOSED
 
@@ -328,7 +328,7 @@ async def test_an_id_used_again_by_the_peer_first_keeps_its_data_and_its_end() -
         again = client.open()
         await again.send(b"second life")
         closing = asyncio.get_running_loop().create_task(again.aclose(TIMEOUT_S))
-        early = server.association._channels._early
+        early = server.association._native._channels._early
         while STREAM_ID not in early or not early[STREAM_ID].is_reset:
             await marker.send(b"x")
             await read(seen, 1)
@@ -339,10 +339,10 @@ async def test_an_id_used_again_by_the_peer_first_keeps_its_data_and_its_end() -
 async def test_a_closed_association_takes_no_more_messages() -> None:
     async with connected() as (client, server):
         one = client.open()
-        sctp, driver = server.association._sctp, server.association._driver
+        sctp, driver = server.association._native._sctp, server.association._native._driver
         assert sctp is not None
         assert driver is not None
-        assert client.association._sctp is not None
-        client.association._sctp.shutdown(now=driver.now())
+        assert client.association._native._sctp is not None
+        client.association._native._sctp.shutdown(now=driver.now())
         with pytest.raises(ChannelClosed, match="no more data"):
             await one.send(b"late")

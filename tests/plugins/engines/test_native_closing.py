@@ -172,7 +172,7 @@ async def test_a_vanished_host_that_refuses_datagrams_is_noticed_too() -> None:
 async def test_the_peer_may_abort() -> None:
     async with connected() as (client, server):
         channel = server.open()
-        sctp, driver = client.association._sctp, client.association._driver
+        sctp, driver = client.association._native._sctp, client.association._native._driver
         assert sctp is not None
         assert driver is not None
         sctp.abort("enough", now=driver.now())
@@ -211,7 +211,7 @@ async def test_a_bug_ends_the_association_with_an_error(broken: str) -> None:
         association = client.association
         reading = loop.create_task(one.receive())
         await turn()
-        setattr(association._sctp, broken, fail)
+        setattr(association._native._sctp, broken, fail)
         await one.send("x")
         async with asyncio.timeout(TIMEOUT_S):
             error = await association.wait_closed()
@@ -239,9 +239,9 @@ async def test_closing_closes_what_is_broken(broken: str) -> None:
 
     async with connected() as (client, server):
         association = client.association
-        setattr(association._sctp, broken, fail)
+        setattr(association._native._sctp, broken, fail)
         if broken == "abort":
-            setattr(association._sctp, "shutdown", lambda **_: None)  # noqa: B010
+            setattr(association._native._sctp, "shutdown", lambda **_: None)  # noqa: B010
         await association.aclose(0.05)
         assert isinstance(await association.wait_closed(), TransportError)
         assert association._path._udp.is_closed  # type: ignore[attr-defined]

@@ -132,9 +132,12 @@ async def test_the_old_association_may_end_before_the_new_one_is_up() -> None:
         ours, theirs = UdpPath.bind("127.0.0.1"), UdpPath.bind("127.0.0.1")
         restart(client, ours, theirs, server)
         restart(server, theirs, ours, client)
-        assert server.association._dtls is not None and server.association._driver is not None
-        server.association._dtls.close()
-        server.association._driver.settle()
+        assert (
+            server.association._transport._dtls is not None
+            and server.association._native._driver is not None
+        )
+        server.association._transport._dtls.close()
+        server.association._native._driver.settle()
         for end in (client, server):
             await end.association.wait_established(TIMEOUT_S)
         await one.send("moved")
@@ -165,7 +168,7 @@ async def test_a_new_peer_port_alone_is_enough() -> None:
     async with connected() as (client, server):
         one, other = client.open(), server.open()
         assert isinstance(client.path, UdpPath)
-        ours, theirs = client.path.sibling(), UdpPath.bind("127.0.0.1")
+        ours, theirs = client.path.fork(), UdpPath.bind("127.0.0.1")
         assert ours.local_address == client.path.local_address
         restart(client, ours, theirs, server, dtls_role="server")
         restart(server, theirs, ours, client, dtls_role="client")

@@ -31,15 +31,15 @@ class Wire:
 
 def close_dtls_alone(end: End) -> None:
     """Send the close alert as somebody does who knows nothing of SCTP above it."""
-    driver = end.association._driver
-    assert driver is not None
-    driver._dtls.close()
-    driver.settle()
+    transport = end.association._transport
+    assert transport._dtls is not None
+    transport._dtls.close()
+    transport._settle(asyncio.get_running_loop().time())
 
 
 def sctp_state(end: End) -> AssociationState:
-    assert end.association._sctp is not None
-    return end.association._sctp.state
+    assert end.association._native._sctp is not None
+    return end.association._native._sctp.state
 
 
 # --- a close alert without SHUTDOWN ---------------------------------------------------------------
@@ -74,7 +74,7 @@ async def test_a_close_alert_after_the_last_data_was_confirmed_is_an_end_in_orde
         one, two = client.open(), server.open()
         await one.send("all of it")
         assert await read(two, 1) == ["all of it"]
-        sctp, driver = server.association._sctp, server.association._driver
+        sctp, driver = server.association._native._sctp, server.association._native._driver
         assert sctp is not None
         assert driver is not None
         sctp._lifecycle.state = AssociationState.SHUTDOWN_ACK_SENT  # COMPLETE was lost
@@ -160,7 +160,7 @@ async def test_closing_a_channel_whose_messages_all_arrived_is_quiet_whatever_ha
         assert await read(two, 1) == ["arrives"]
         await two.send("as well")  # carries the acknowledgement
         assert await read(one, 1) == ["as well"]
-        assert client.association._sctp and client.association._sctp.is_idle
+        assert client.association._native._sctp and client.association._native._sctp.is_idle
         wire.is_cut = True
         assert isinstance(await client.association.wait_closed(), PeerUnreachable)
         await one.aclose()

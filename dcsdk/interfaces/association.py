@@ -1,55 +1,118 @@
-"""Paths, associations and the engines that make them."""
+"""SCTP associations with their data channels, and the engines that make them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dcsdk.errors import LocalProtocolError
+from dcsdk.interfaces.channel import ChannelParameters
+from dcsdk.interfaces.keying import DtlsParameters
+from dcsdk.interfaces.paths import Address, DatagramPath
 from dcsdk.interfaces.stats import AssociationStats
+from dcsdk.interfaces.transports import DatagramTransport
 from dcsdk.sdp.association import DtlsRole
+from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.security import SecurityReport
 
 if TYPE_CHECKING:
-    from dcsdk.sdp.fingerprint import Fingerprint
     from dcsdk.tls.certificate import Certificate
-
-Address = tuple[str, int]
-"""An IP address as text (IPv6 without brackets) and a port."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChannelParameters:
-    """What both ends must agree on for one data channel.
+class SctpParameters:
+    """What both ends must agree on for one SCTP association (RFC 8841).
 
     Attributes:
-        stream_id: 0..65534 (RFC 8832 3), or ``None`` to let the association choose.
-        label: need not be unique.
-        subprotocol: RFC 8864 name, ``""`` for raw text and binary.
-        is_ordered: messages arrive in the order sent.
-        max_retr: give a message up after this many retransmissions, ``None`` for never.
-        max_time_ms: give a message up after this time, ``None`` for never; excludes ``max_retr``.
-        priority: RFC 8831 6.4, 256 is normal.
-        is_negotiated: agreed in SDP (dcmap), so no DCEP OPEN is sent.
-
-    Source: RFC 8832 5.1, RFC 8864 5.1.
+        local_port: 1..65535, ``a=sctp-port``.
+        remote_port: 1..65535.
+        local_max_message_size: bytes we accept in one message, 0 for any size, which is as much as
+            our receive window holds.
+        remote_max_message_size: bytes the peer accepts in one message, 0 for any size, which is as
+            much as we queue for it.
     """
 
-    stream_id: int | None = None
-    label: str = ""
-    subprotocol: str = ""
-    is_ordered: bool = True
-    max_retr: int | None = None
-    max_time_ms: int | None = None
-    priority: int = 256
-    is_negotiated: bool = True
+    local_port: int = 5000
+    remote_port: int = 5000
+    local_max_message_size: int = 262_144
+    remote_max_message_size: int = 65_536
+
+
+class ChannelAssociation(ABC):
+    """One SCTP association with its data channels, on one datagram transport.
+
+    Life: created -> ``start`` -> established, once the transport is -> closed. A transport that is
+    renewed below it changes nothing here (RFC 8841 9.1).
+    """
+
+    @property
+    @abstractmethod
+    def report(self) -> SecurityReport:
+        """What protects the association: the report of its transport."""
+
+    @abstractmethod
+    def start(self, parameters: SctpParameters) -> None:
+        """Begin as soon as the transport is up.
+
+        Raises:
+            LocalProtocolError: started before.
+            TransportError: closed.
+        """
+
+    @abstractmethod
+    async def wait_established(self, timeout_s: float) -> None:
+        """Wait until SCTP is up, and the transport below it.
+
+        Raises:
+            FingerprintMismatch: the peer's certificate matches none of the fingerprints.
+            PeerUnreachable: the peer stopped answering.
+            OperationTimeout: not established in ``timeout_s``.
+        """
+
+    @abstractmethod
+    def open_channel(self, parameters: ChannelParameters) -> Any:
+        """Make a channel; legal before the association is established.
+
+        Returns:
+            A :class:`dcsdk.DataChannel`.
+
+        Raises:
+            LocalProtocolError: the stream id is taken, or parameters exclude each other.
+        """
+
+    def incoming_channels(self) -> AsyncIterator[Any]:
+        """Give the channels that the peer opens in band (RFC 8832), until the association ends.
+
+        What they carry before they are taken waits, and takes room in the receive window.
+
+        Raises:
+            LocalProtocolError: the engine knows no DCEP; see :attr:`EngineFlags.dcep`.
+        """
+        raise LocalProtocolError("this engine knows channels agreed in SDP only")
+
+    @abstractmethod
+    async def wait_closed(self) -> Exception | None:
+        """Wait for the end of the association.
+
+        Returns:
+            ``None`` when it was closed in order by SCTP's SHUTDOWN, or here by ``aclose``.
+            Otherwise what ended it; data that was under way then, either way, may be lost.
+        """
+
+    @abstractmethod
+    async def aclose(self, timeout_s: float = 2.0) -> None:
+        """Flush and shut SCTP down; the transport stays. Idempotent and bounded."""
+
+    @abstractmethod
+    def stats(self) -> AssociationStats:
+        """What the association, its transport and its channels did so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DtlsSctpParameters:
-    """The keying parameters of one DTLS/SCTP association: all it takes to open it.
+    """All it takes to open one DTLS/SCTP association on a path: both layers at once.
 
     Serialisable: every field is text, a number or a tuple of them.
 
@@ -79,82 +142,36 @@ class DtlsSctpParameters:
     local_max_message_size: int = 262_144
     remote_max_message_size: int = 65_536
 
-
-class DatagramReceiver(ABC):
-    """Who takes the datagrams of a path. All calls come from the event loop, one at a time."""
-
-    @abstractmethod
-    def datagrams_received(self, batch: Sequence[tuple[bytes, int]]) -> None:
-        """Take a batch, in the order it came.
-
-        Args:
-            batch: pairs of data and segment size: datagrams of that size glued together, of which
-                the last may be shorter (as UDP GRO hands them over).
-        """
-
-    @abstractmethod
-    def path_writable(self) -> None:
-        """The path takes datagrams again after ``is_blocked`` was true."""
-
-
-class DatagramPath(ABC):
-    """A way for datagrams to one remote end: a UDP socket now, an ICE pair later.
-
-    Received datagrams reach the one attached receiver in batches, in the event loop's reader
-    callback; nothing is queued per packet. What comes before ``set_remote`` is cached, bounded.
-    """
+    @property
+    def dtls(self) -> DtlsParameters:
+        """The lower layer's part."""
+        return DtlsParameters(
+            dtls_role=self.dtls_role,
+            remote_fingerprints=self.remote_fingerprints,
+            local_tls_id=self.local_tls_id,
+            remote_tls_id=self.remote_tls_id,
+        )
 
     @property
-    @abstractmethod
-    def local_address(self) -> Address:
-        """Where we receive; goes into ``c=`` and ``m=``."""
+    def sctp_ports(self) -> tuple[int, int]:
+        """Ours and the peer's."""
+        return self.local_sctp_port, self.remote_sctp_port
 
     @property
-    @abstractmethod
-    def is_blocked(self) -> bool:
-        """The kernel takes no more now; hold back until ``path_writable``."""
-
-    @abstractmethod
-    def attach(self, receiver: DatagramReceiver) -> None:
-        """Say who takes what comes from the remote end, before ``set_remote``.
-
-        A path has one receiver; a receiver that shares the path among several fans out itself.
-        """
-
-    @abstractmethod
-    def set_remote(self, address: Address) -> None:
-        """Fix where datagrams go and whom they are accepted from.
-
-        Cached datagrams of that remote end go to the receiver now.
-        """
-
-    @abstractmethod
-    def send(self, data: bytes, segment_size: int) -> None:
-        """Send datagrams of ``segment_size`` bytes glued together; the last may be shorter.
-
-        Never raises for what a network does: a datagram that cannot be sent is lost.
-        """
-
-    def sibling(self) -> DatagramPath:
-        """Make a path on the same local address that will lead to another remote end.
-
-        Raises:
-            LocalProtocolError: paths of this kind cannot.
-            TransportError: the system does not allow it.
-        """
-        raise LocalProtocolError("this kind of path shares its address with no other")
-
-    @abstractmethod
-    def stats(self) -> Mapping[str, int]:
-        """Counters of the path."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close the path. Closing twice is no error."""
+    def sctp(self) -> SctpParameters:
+        """The upper layer's part."""
+        return SctpParameters(
+            local_port=self.local_sctp_port,
+            remote_port=self.remote_sctp_port,
+            local_max_message_size=self.local_max_message_size,
+            remote_max_message_size=self.remote_max_message_size,
+        )
 
 
 class Association(ABC):
-    """One DTLS/SCTP association with its data channels, on one path.
+    """One DTLS/SCTP association with its data channels, on one path: for who brings a path.
+
+    A session has its transports in groups, and uses :class:`ChannelAssociation`.
 
     Life: created (caches early datagrams) -> ``start`` -> established -> closed.
     """
@@ -274,3 +291,15 @@ class AssociationEngine(ABC):
     @abstractmethod
     def create(self, path: DatagramPath, certificate: Certificate, config: Any) -> Association:
         """Make an association on ``path``. Early datagrams are cached, bounded, until start."""
+
+    def attach(self, transport: DatagramTransport, config: Any = None) -> ChannelAssociation:
+        """Make an association on a transport that somebody else opens and closes.
+
+        Args:
+            transport: not closed by the association.
+            config: an ``EngineConfig``, or ``None`` for the engine's own.
+
+        Raises:
+            LocalProtocolError: the engine brings a DTLS of its own; see :class:`EngineFlags`.
+        """
+        raise LocalProtocolError("this engine runs on no transport but its own")
