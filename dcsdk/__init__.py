@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from dcsdk.client.call_media import DataChannels
 from dcsdk.client.client import Client, IncomingCall, Registration
 from dcsdk.config import ClientConfig
 from dcsdk.datachannel.bootstrap import Bootstrap
 from dcsdk.datachannel.channel import DataChannel
+from dcsdk.datachannel.line import DataChannels, LineRole
 from dcsdk.datachannel.request import ChannelRequest
 from dcsdk.errors import (
     CallRejected,
@@ -43,23 +43,34 @@ from dcsdk.events import (
 from dcsdk.hookspecs import hookimpl
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.ims.profile import ImsProfile
-from dcsdk.interfaces import AppEntry, AssociationStats, ChannelStats, PathStats
+from dcsdk.interfaces import (
+    AppEntry,
+    AppProtocol,
+    AssociationStats,
+    ChannelParameters,
+    ChannelStats,
+    MediaIntent,
+    PathStats,
+)
 from dcsdk.interfaces.capabilities import Capabilities
 from dcsdk.interfaces.channel import ChannelState
 from dcsdk.registry import Registry
 from dcsdk.sctp import SctpStats
 from dcsdk.sdp.fingerprint import Fingerprint
 from dcsdk.security import Secret, SecurityReport, SecurityScope, SignallingSecurity
-from dcsdk.session.line import LineRole
-from dcsdk.session.session import Session, Stream
+from dcsdk.session.line_request import LineRequest
+from dcsdk.session.session import Session
+from dcsdk.session.stream import OfferedMedia, Stream
 
 __all__ = [
     "AppEntry",
+    "AppProtocol",
     "AssociationStats",
     "Bootstrap",
     "CallRejected",
     "Capabilities",
     "ChannelClosed",
+    "ChannelParameters",
     "ChannelRequest",
     "ChannelState",
     "ChannelStats",
@@ -75,11 +86,14 @@ __all__ = [
     "FingerprintMismatch",
     "ImsProfile",
     "IncomingCall",
+    "LineRequest",
     "LineRole",
     "LocalProtocolError",
+    "MediaIntent",
     "MessageTooLarge",
     "MiniApp",
     "NegotiationError",
+    "OfferedMedia",
     "OperationTimeout",
     "ParseError",
     "PathStats",

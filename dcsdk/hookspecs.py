@@ -8,7 +8,7 @@ point group ``dcsdk``; what dcsdk brings itself comes through the same door.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         AssociationEngine,
         ListProvider,
         MediaIntent,
+        MediaType,
         SecurityBackend,
         Signalling,
     )
@@ -33,8 +34,13 @@ def dcsdk_security_backends() -> Iterable[type[SecurityBackend]]:  # type: ignor
 
 
 @hookspec
-def dcsdk_app_protocols() -> Iterable[type[AppProtocol]]:  # type: ignore[empty-body]
-    """Offer protocols that run on a data channel, keyed by RFC 8864 ``subprotocol``."""
+def dcsdk_app_protocols() -> Iterable[type[AppProtocol[Any]]]:  # type: ignore[empty-body]
+    """Offer application protocols, keyed by RFC 8864 ``subprotocol``."""
+
+
+@hookspec
+def dcsdk_media_types() -> Iterable[type[MediaType]]:  # type: ignore[empty-body]
+    """Offer media types. Results are joined; one ``name`` twice is a ``ConfigError``."""
 
 
 @hookspec

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AssociationEngine,
         ListProvider,
         MediaIntent,
+        MediaType,
         SecurityBackend,
         Signalling,
     )
@@ -50,6 +51,7 @@ class Registry:
     Attributes:
         security_backends: name to class.
         app_protocols: RFC 8864 subprotocol to class.
+        media_types: name to class.
         engines: name to class.
         signallings: name to class.
         list_providers: name to class.
@@ -61,8 +63,11 @@ class Registry:
         self.security_backends: Mapping[str, type[SecurityBackend]] = _by_name(
             "security backend", "name", hook.dcsdk_security_backends()
         )
-        self.app_protocols: Mapping[str, type[AppProtocol]] = _by_name(
+        self.app_protocols: Mapping[str, type[AppProtocol[Any]]] = _by_name(
             "application protocol", "subprotocol", hook.dcsdk_app_protocols()
+        )
+        self.media_types: Mapping[str, type[MediaType]] = _by_name(
+            "media type", "name", hook.dcsdk_media_types()
         )
         self.engines: Mapping[str, type[AssociationEngine]] = _by_name(
             "association engine", "name", hook.dcsdk_engines()

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dcsdk import Client, ClientConfig, DataChannels, Event, Registry, Session
+from dcsdk import Client, ClientConfig, Event, MediaIntent, Registry, Session
+from dcsdk.sdp.session import SessionDescription
 from tests.memory_signalling import MemoryDialog, MemorySignalling, Switchboard
 
 ALICE, BOB = "sip:alice@ims.example", "sip:bob@ims.example"
@@ -20,6 +21,7 @@ async def a_client(
     *,
     register: bool = True,
     events: list[Event] | None = None,
+    plugins: Sequence[object] = (),
     **values: Any,
 ) -> AsyncIterator[Client]:
     """A client of the switchboard, registered unless told otherwise."""
@@ -33,7 +35,9 @@ async def a_client(
         }
     )
     told = [] if events is None else events
-    async with Client(config, registry=Registry.load(plugins=[board]), on_event=told.append) as it:
+    async with Client(
+        config, registry=Registry.load(plugins=[board, *plugins]), on_event=told.append
+    ) as it:
         if register:
             await it.register()
         yield it
@@ -47,13 +51,15 @@ def signalling_of(board: Switchboard, client: Client) -> MemorySignalling:
 @asynccontextmanager
 async def a_pair(
     board: Switchboard,
-    media: Sequence[DataChannels] = (DataChannels(bootstrap=False),),
+    media: Sequence[MediaIntent] = (),
+    *,
+    takes: Sequence[MediaIntent] = (),
     **values: Any,
 ) -> AsyncIterator[tuple[Session, Session]]:
     """Two sessions of one call; values are fields of both configurations."""
     async with a_client(board, ALICE, **values) as alice, a_client(board, BOB, **values) as bob:
         calling = asyncio.create_task(alice.call(BOB, media))
-        answered = await (await anext(bob.incoming())).accept()
+        answered = await (await anext(bob.incoming())).accept(takes)
         async with await calling as session, answered:
             yield session, answered
 
@@ -63,3 +69,10 @@ def dialog_of(session: Session) -> MemoryDialog:
     dialog = session._dialog
     assert isinstance(dialog, MemoryDialog)
     return dialog
+
+
+async def offer_of(session: Session) -> SessionDescription:
+    """What the session would offer now; the offer comes to nothing here."""
+    exchange = await session._negotiation.offer(())
+    await exchange.rollback()
+    return exchange.description

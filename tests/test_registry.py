@@ -7,19 +7,25 @@ from collections.abc import Iterable
 
 import pytest
 
-from dcsdk import hookimpl
+from dcsdk import DataChannels, hookimpl
 from dcsdk.errors import ConfigError
 from dcsdk.interfaces import AppProtocol, ListProvider, MediaIntent
 from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
 from dcsdk.registry import Registry
 
 
-class Chat(AppProtocol):
+class Messages(MediaIntent):
+    """A medium that nobody protects."""
+
+    kind = "message"
+
+
+class Chat(AppProtocol[object]):
     """A third party's protocol."""
 
     subprotocol = "chat.example"
 
-    def start(self, carrier: object, *, is_opener: bool) -> object:
+    def start(self, carrier: object, agreed: object = None, *, is_opener: bool) -> object:
         return carrier
 
 
@@ -103,9 +109,9 @@ def test_picking_what_is_not_loaded_lists_what_is() -> None:
 def test_the_built_in_policy_takes_the_first_backend_that_serves_the_line() -> None:
     registry = Registry.load()
     backend = DtlsSctpBackend()
-    assert registry.select_security(MediaIntent(kind="dc"), [backend]) is backend
-    with pytest.raises(ConfigError, match="no security backend protects 'msrp'"):
-        registry.select_security(MediaIntent(kind="msrp"), [backend])
+    assert registry.select_security(DataChannels(), [backend]) is backend
+    with pytest.raises(ConfigError, match="no security backend protects 'message'"):
+        registry.select_security(Messages(), [backend])
 
 
 def test_a_plug_in_may_choose_the_backend_before_the_built_in_policy() -> None:
@@ -118,4 +124,4 @@ def test_a_plug_in_may_choose_the_backend_before_the_built_in_policy() -> None:
     registry = Registry.load(
         plugins=[plugin("chooser", dcsdk_select_security=dcsdk_select_security)]
     )
-    assert registry.select_security(MediaIntent(kind="dc"), [DtlsSctpBackend()]) is mine
+    assert registry.select_security(DataChannels(), [DtlsSctpBackend()]) is mine

@@ -164,7 +164,8 @@ class Phone:
         for stream in self._require_session().streams:
             report = stream.security
             self._show(
-                f"  line {stream.index} ({stream.role.value}, channels {stream.stream_ids}): "
+                f"  line {stream.index} ({stream.app.role.value}, "
+                f"channels {stream.app.stream_ids}): "
                 f"{report.scope.value}, {report.version} {report.suite}"
             )
             self._show(f"    because {report.reason}; signalling {report.signalling.value}")

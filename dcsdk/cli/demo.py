@@ -306,9 +306,9 @@ class Demo:
                 {
                     "owner": owner,
                     "line": stream.index,
-                    "role": stream.role.value,
-                    "app_id": stream.app_id,
-                    "stream_ids": list(stream.stream_ids),
+                    "role": stream.app.role.value,
+                    "app_id": stream.app.app_id,
+                    "stream_ids": list(stream.app.stream_ids),
                     **stream.security.as_dict(),
                     "network_knows": truth.value,
                     "agrees_with_network": claim in (truth, type(claim).NETWORK_DECIDES),

@@ -99,8 +99,8 @@ class TimelineReporter:
     def stream(self, owner: str, stream: Stream, truth: str) -> None:
         """Show one protected stream."""
         report = stream.security
-        ids = ", ".join(map(str, stream.stream_ids)) or "none yet"
-        self.note(f"{owner}: {stream.role.value} line {stream.index}, channels {ids}")
+        ids = ", ".join(map(str, stream.app.stream_ids)) or "none yet"
+        self.note(f"{owner}: {stream.app.role.value} line {stream.index}, channels {ids}")
         self._detail(
             f"scope [bold]{report.scope.value}[/]: {escape(report.reason)}; "
             f"the network knows: [bold]{truth}[/]"

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from dcsdk.client.call_media import DataChannels, bootstrap_dcmaps
 from dcsdk.config import ClientConfig, from_mapping
+from dcsdk.datachannel.line import DataChannels
 from dcsdk.errors import (
     CallRejected,
     ConfigError,
@@ -20,10 +19,9 @@ from dcsdk.errors import (
     LocalProtocolError,
     NegotiationError,
     OperationTimeout,
-    UnsupportedByNetwork,
 )
 from dcsdk.events import Event, RegistrationChanged, RegistrationLost
-from dcsdk.ims.feature_tags import contact_features
+from dcsdk.ims.security_policy import SecurityPolicy
 from dcsdk.interfaces import (
     IncomingInvitation,
     RegistrationGrant,
@@ -31,18 +29,17 @@ from dcsdk.interfaces import (
     Signalling,
 )
 from dcsdk.interfaces.capabilities import Capabilities
+from dcsdk.interfaces.media import MediaIntent, MediaParts
 from dcsdk.io.capture import Capture
 from dcsdk.io.deadline import Deadline
 from dcsdk.io.keylog import KeyLog
 from dcsdk.io.secure.engine_config import SCTP_DECIDED_BY, EngineConfig
 from dcsdk.io.tasks import finish_all
 from dcsdk.registry import Registry
-from dcsdk.sdp.dcmap import Dcmap
-from dcsdk.sdp.offer_answer import check_data_channel_order
-from dcsdk.session.line import LineRole, MediaLine
-from dcsdk.session.negotiation import Negotiation
+from dcsdk.sdp.session import SessionDescription
 from dcsdk.session.services import SessionServices
 from dcsdk.session.session import Session
+from dcsdk.session.stream import OfferedMedia
 from dcsdk.tls.certificate import Certificate
 
 logger = logging.getLogger(__name__)
@@ -120,8 +117,19 @@ class IncomingCall:
         """
         return await self._invitation.wait_ended()
 
-    async def accept(self) -> Session:
-        """Answer the call and bring up the bootstrap channels the network offers.
+    @property
+    def media(self) -> tuple[OfferedMedia, ...]:
+        """What each offered line is."""
+        return self._client.offered_media(self._invitation.offer)
+
+    async def accept(self, media: Sequence[MediaIntent] = ()) -> Session:
+        """Answer the call and bring up its media.
+
+        The bootstrap channels that the network offers are taken in any case; what is neither
+        that nor asked for here is answered with port 0.
+
+        Args:
+            media: what is taken beside them, with all that it asks for.
 
         Raises:
             NegotiationError: nothing of the offer can be taken; the caller got 488.
@@ -129,7 +137,7 @@ class IncomingCall:
             CallRejected: the caller hung up before.
             TransportError, OperationTimeout: a line did not come up.
         """
-        return await self._client.answer(self._invitation)
+        return await self._client.answer(self._invitation, media)
 
 
 class Client:
@@ -158,21 +166,27 @@ class Client:
         self._on_event = on_event
         pick = self._registry.pick
         plugins = self._registry
-        engine_class = pick("association engine", plugins.engines, config.engine)
         signalling_class = pick("signalling", plugins.signallings, config.signalling)
         provider_class = pick("list provider", plugins.list_providers, config.list_provider)
-        pick("application protocol", plugins.app_protocols, "http")
         self._resources = ExitStack()
         transport = _transport_settings(config)
         keylog, capture = self._open_logs()
-        self._engine_config = replace(transport, keylog=keylog, capture=capture)
-        self._engine = engine_class(self._engine_config)
+        self._settings = replace(transport, keylog=keylog, capture=capture)
         self._signalling: Signalling = signalling_class(config)
         if capture is not None:
             self._signalling.trace(capture.message)
         self._provider = provider_class()
         self._backends = [backend() for backend in plugins.security_backends.values()]
         self._protocols = {name: cls() for name, cls in plugins.app_protocols.items()}
+        parts = MediaParts(
+            config=config,
+            settings=self._settings,
+            protocols=self._protocols,
+            engines=plugins.engines,
+            list_providers=plugins.list_providers,
+        )
+        self._media_types = {name: cls(parts) for name, cls in plugins.media_types.items()}
+        self._policy = SecurityPolicy(config.profile)
         self._certificate = Certificate.generate()
         self._registration: Registration | None = None
         self._sessions: set[Session] = set()
@@ -271,18 +285,17 @@ class Client:
             TransportError, OperationTimeout: the network does not answer.
         """
         config = self.config
-        indications = (
-            [
-                entry
-                for backend in self._backends
-                for entry in backend.registration_indications(config.profile)
-            ]
-            if config.e2dce_tokens
-            else []
-        )
+        profile = replace(config.profile, is_e2dce_indicated=True)
+        if not config.e2dce_tokens:
+            profile = config.profile
+        indications = [
+            entry
+            for backend in self._backends
+            for entry in backend.registration_indications(profile)
+        ]
         request = RegistrationRequest(
             security_client=tuple(indications),
-            contact_features=contact_features(data_channel=config.dc_allowed),
+            contact_features=self._contact_features(None),
             expires_s=config.register_expires_s,
         )
 
@@ -332,16 +345,22 @@ class Client:
             raise LocalProtocolError("the client is not registered", source="TS 24.229 5.1.2A.1")
         return self._registration.capabilities
 
+    def _contact_features(self, capabilities: Capabilities | None) -> dict[str, str | None]:
+        features: dict[str, str | None] = {}
+        for medium in self._media_types.values():
+            features |= medium.contact_features(capabilities)
+        return features
+
     # --- calls ---------------------------------------------------------------------------------
-    async def call(self, target: str, media: Sequence[DataChannels] = (DataChannels(),)) -> Session:
+    async def call(self, target: str, media: Sequence[MediaIntent] = (DataChannels(),)) -> Session:
         """Place a call and wait until it is answered and its media is up.
 
         Args:
             target: for example ``"sip:bob@ims.example"``.
-            media: what to offer.
+            media: what to offer, one line each.
 
         Raises:
-            UnsupportedByNetwork: the network did not announce data channels (TS 23.228 AC).
+            UnsupportedByNetwork: the network has no such medium (TS 23.228 AC).
             ConfigError: what is asked for cannot be offered.
             DowngradeRefused: signalling is unprotected and the config does not allow that.
             ParseError, LocalProtocolError: the target is no URI, or asks for more than a call.
@@ -351,45 +370,37 @@ class Client:
             TransportError, OperationTimeout: nobody answered, or a line did not come up.
         """
         capabilities = self._capabilities()
-        intents = [intent for item in media for intent in item.intents(capabilities)]
         services = self._services()
-        if intents:
-            self._check_data_channels_allowed(capabilities)
+        if media:
+            for kind in {intent.kind for intent in media} & self._media_types.keys():
+                self._media_types[kind].check_offerable(capabilities)
             services.check_signalling()
         session = self._new_session(services)
         try:
-            await self._place(session, services, target, intents)
+            await self._place(session, target, media)
         except BaseException:
             await session.aclose()
             raise
         return session
 
-    async def _place(
-        self, session: Session, services: SessionServices, target: str, intents: Sequence[Any]
-    ) -> None:
-        changes: dict[MediaLine, Sequence[Dcmap]] = {}
-        dcmaps = bootstrap_dcmaps(self.config.profile)
-        negotiation = session.negotiation
-        for intent in intents:
-            line = await services.create_line(LineRole.BOOTSTRAP, intent)
-            negotiation.lines.append(line)
-            changes[line] = dcmaps
-        offer = await negotiation.offer(changes)
-        check_data_channel_order(offer.media, allow_standalone_dc=self.config.allow_standalone_dc)
-        # No app-subtype tag towards a network without data channels (TS 23.228 AC).
-        features = contact_features(data_channel=services.dc_allowed())
-        invitation = self._signalling.invite(target, offer, contact_features=features)
+    async def _place(self, session: Session, target: str, media: Sequence[MediaIntent]) -> None:
+        exchange = await session.first_offer(media)
         try:
+            invitation = self._signalling.invite(
+                target,
+                exchange.sent(),
+                contact_features=self._contact_features(self._capabilities()),
+            )
             async with asyncio.timeout(self.config.call_timeout_s):
                 dialog, answer = await invitation.answered()
-        except TimeoutError as exc:
-            if isinstance(exc, DcsdkError):
-                raise
-            raise OperationTimeout(
-                f"{target} did not answer within {self.config.call_timeout_s:g} s"
-            ) from exc
-        session.adopt(dialog)
-        await session.begin(await negotiation.take_answer(answer, changes))
+        except BaseException as exc:
+            await exchange.rollback()
+            if isinstance(exc, TimeoutError) and not isinstance(exc, DcsdkError):
+                raise OperationTimeout(
+                    f"{target} did not answer within {self.config.call_timeout_s:g} s"
+                ) from exc
+            raise
+        await session.take_first_answer(exchange, dialog, answer)
 
     def incoming(self) -> AsyncIterator[IncomingCall]:
         """Yield the calls that come in, until the client closes."""
@@ -399,7 +410,23 @@ class Client:
         async for invitation in self._signalling.invitations():
             yield IncomingCall(self, invitation)
 
-    async def answer(self, invitation: IncomingInvitation) -> Session:
+    def offered_media(self, offer: SessionDescription | None) -> tuple[OfferedMedia, ...]:
+        """Say what each line of an offer is."""
+        return tuple(
+            OfferedMedia(
+                index=index,
+                kind=next(
+                    (name for name, item in self._media_types.items() if item.matches(media)), None
+                ),
+                media=media.media,
+                proto=media.proto,
+            )
+            for index, media in enumerate(() if offer is None else offer.media)
+        )
+
+    async def answer(
+        self, invitation: IncomingInvitation, media: Sequence[MediaIntent] = ()
+    ) -> Session:
         """Answer an invitation; see :meth:`IncomingCall.accept`."""
         services = self._services()
         session = self._new_session(services)
@@ -407,9 +434,7 @@ class Client:
             if invitation.offer is None:
                 raise NegotiationError("the INVITE has no offer", source="RFC 3264 4")
             services.check_signalling()
-            answer, fresh = await session.answer_first(invitation.offer)
-            session.adopt(await invitation.accept(answer))
-            await session.begin(fresh)
+            await session.answer_first(invitation.offer, media, invitation.accept)
         except BaseException as exc:
             if isinstance(exc, DcsdkError) and not session.call_id:
                 await self._reject(invitation, exc)
@@ -426,25 +451,17 @@ class Client:
         except DcsdkError as exc:
             logger.warning("call=%s 488 not sent: %s", invitation.call_id, exc)
 
-    def _check_data_channels_allowed(self, capabilities: Capabilities) -> None:
-        if not self.config.dc_allowed:
-            raise ConfigError("dc_allowed is off", source="TS 24.275 IMS_DC_configuration")
-        if not capabilities.data_channel.is_network:
-            raise UnsupportedByNetwork(
-                "the network did not announce g.3gpp.datachannel at registration",
-                source="TS 23.228 AC",
-            )
-
     def _services(self) -> SessionServices:
         per_session = self.config.certificates == "per_session"
         return SessionServices(
             config=self.config,
             registry=self._registry,
-            engine=self._engine,
-            engine_config=self._engine_config,
+            settings=self._settings,
+            media_types=self._media_types,
             backends=self._backends,
             protocols=self._protocols,
             provider=self._provider,
+            policy=self._policy,
             certificate=Certificate.generate() if per_session else self._certificate,
             signalling=self._signalling.security,
             local_host=self._signalling.local_host,
@@ -453,14 +470,7 @@ class Client:
         )
 
     def _new_session(self, services: SessionServices) -> Session:
-        negotiation = Negotiation(
-            host=services.local_host,
-            session_id=secrets.randbits(62),
-            policy=self.config.profile.line_policy(
-                accept_missing_tls_id=self.config.accept_missing_tls_id
-            ),
-        )
-        session = Session(services, negotiation, on_finished=self._sessions.discard)
+        session = Session(services, on_finished=self._sessions.discard)
         self._sessions.add(session)
         return session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dcsdk.datachannel.line import ChannelLine
-from dcsdk.errors import NegotiationError, ParseError, UnsupportedByPeer
+from dcsdk.errors import ConfigError, NegotiationError, ParseError, UnsupportedByPeer
 from dcsdk.ims.mini_app import MiniApp
 from dcsdk.interfaces import AppEntry, AppProtocol, ListProvider
 from dcsdk.io.tasks import finish_all
@@ -25,7 +25,7 @@ class Bootstrap:
     """
 
     def __init__(
-        self, line: ChannelLine | None, *, http: AppProtocol, provider: ListProvider
+        self, line: ChannelLine | None, *, http: AppProtocol[Any] | None, provider: ListProvider
     ) -> None:
         self._line = line
         self._http = http
@@ -49,7 +49,7 @@ class Bootstrap:
         Raises:
             UnsupportedByPeer: there is none.
         """
-        return self._require_line().report
+        return self._require_line().security
 
     def _require_line(self) -> ChannelLine:
         if self._line is None or not self.is_available:
@@ -72,6 +72,8 @@ class Bootstrap:
         if channel is None:
             raise UnsupportedByPeer(f"the network did not take bootstrap channel {stream_id}")
         if stream_id not in self._protocols:
+            if self._http is None:
+                raise ConfigError("no application protocol 'http' is loaded")
             self._protocols[stream_id] = self._http.start(channel, is_opener=True)
         client: httpx2.AsyncClient = self._protocols[stream_id].client
         return client

@@ -9,7 +9,7 @@ from typing import Final
 
 from dcsdk.errors import ConfigError, LocalProtocolError, ParseError
 from dcsdk.sdp.attributes import Setup
-from dcsdk.sdp.data_channel_line import (
+from dcsdk.sdp.data_channel import (
     BOOTSTRAP_STREAM_IDS,
     FIRST_APPLICATION_STREAM_ID,
     LinePolicy,
@@ -47,6 +47,10 @@ class ImsProfile:
     """
 
     # --- e2DCe indications: TS 33.328 7.1.X, 7.2.X, 7.3.X ask for them, no stage 3 names them ---
+    is_e2dce_indicated: bool = False
+    """Register e2DCe in ``Security-Client``. Off, as the token below is ours; the client's
+    ``e2dce_tokens`` switches it on."""
+
     e2dce_mechanism: str = "e2dce-dtls"
     """``mediasec`` mechanism for e2DCe. Any token is legal as a mechanism name, unknown entries
     are ignored, and the name is built like ``udptl-dtls`` (TS 24.229 7.2A.7)."""

@@ -6,7 +6,10 @@ client. See ``dcsdk.hookspecs`` for how they are found.
 
 from __future__ import annotations
 
-from dcsdk.interfaces.applications import AppEntry, AppProtocol, ListProvider
+from dcsdk.interfaces.applications import (
+    AppEntry,
+    ListProvider,
+)
 from dcsdk.interfaces.association import (
     Association,
     AssociationEngine,
@@ -15,15 +18,55 @@ from dcsdk.interfaces.association import (
     EngineFlags,
     SctpParameters,
 )
-from dcsdk.interfaces.channel import ChannelParameters
-from dcsdk.interfaces.keying import DtlsParameters, KeyingParameters
-from dcsdk.interfaces.paths import Address, DatagramPath, DatagramReceiver, Paths, StreamPath
+from dcsdk.interfaces.capabilities import (
+    Capabilities,
+)
+from dcsdk.interfaces.carriers import (
+    AppProtocol,
+    CarrierKind,
+    DatagramCarrier,
+    MessageCarrier,
+    ProtocolEndpoint,
+    RtpCarrier,
+    StreamCarrier,
+)
+from dcsdk.interfaces.channel import (
+    ChannelParameters,
+    ChannelState,
+)
+from dcsdk.interfaces.keying import (
+    DtlsParameters,
+    KeyingParameters,
+    PlainParameters,
+    PskParameters,
+    SdesParameters,
+    TlsParameters,
+)
+from dcsdk.interfaces.media import (
+    LineBase,
+    LineMedia,
+    LineServices,
+    MediaBody,
+    MediaIntent,
+    MediaParts,
+    MediaType,
+    OfferedRequest,
+    PathNeeds,
+    RequestId,
+    Review,
+)
+from dcsdk.interfaces.paths import (
+    Address,
+    DatagramPath,
+    DatagramReceiver,
+    Demux,
+    Paths,
+    StreamPath,
+)
 from dcsdk.interfaces.security import (
     Agreement,
-    Attributes,
-    MediaIntent,
-    MediaKind,
     PendingOffer,
+    SecurityAnswer,
     SecurityBackend,
     SecurityContext,
 )
@@ -36,12 +79,20 @@ from dcsdk.interfaces.signalling import (
     Signalling,
     SignallingDialog,
 )
-from dcsdk.interfaces.stats import AssociationStats, ChannelStats, PathStats, TransportStats
+from dcsdk.interfaces.stats import (
+    AssociationStats,
+    ChannelStats,
+    PathStats,
+    TransportStats,
+)
 from dcsdk.interfaces.transports import (
     DatagramTransport,
     PacketReceiver,
     SecureTransport,
     StreamTransport,
+)
+from dcsdk.interfaces.values import (
+    Attributes,
 )
 from dcsdk.sdp.association import DtlsRole
 
@@ -54,36 +105,59 @@ __all__ = [
     "AssociationEngine",
     "AssociationStats",
     "Attributes",
+    "Capabilities",
+    "CarrierKind",
     "ChannelAssociation",
     "ChannelParameters",
+    "ChannelState",
     "ChannelStats",
+    "DatagramCarrier",
     "DatagramPath",
     "DatagramReceiver",
     "DatagramTransport",
+    "Demux",
     "DtlsParameters",
     "DtlsRole",
     "DtlsSctpParameters",
     "EngineFlags",
     "IncomingInvitation",
     "KeyingParameters",
+    "LineBase",
+    "LineMedia",
+    "LineServices",
     "ListProvider",
+    "MediaBody",
     "MediaIntent",
-    "MediaKind",
+    "MediaParts",
+    "MediaType",
+    "MessageCarrier",
+    "OfferedRequest",
     "OutgoingInvitation",
     "PacketReceiver",
+    "PathNeeds",
     "PathStats",
     "Paths",
     "PendingOffer",
+    "PlainParameters",
+    "ProtocolEndpoint",
+    "PskParameters",
     "RegistrationGrant",
     "RegistrationRequest",
     "Reoffer",
+    "RequestId",
+    "Review",
+    "RtpCarrier",
     "SctpParameters",
+    "SdesParameters",
     "SecureTransport",
+    "SecurityAnswer",
     "SecurityBackend",
     "SecurityContext",
     "Signalling",
     "SignallingDialog",
+    "StreamCarrier",
     "StreamPath",
     "StreamTransport",
+    "TlsParameters",
     "TransportStats",
 ]

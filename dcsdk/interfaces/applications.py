@@ -1,36 +1,10 @@
-"""Application protocols on a channel, and readers of application lists."""
+"""Readers of application lists."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from dcsdk.interfaces.channel import ChannelParameters
-
-
-class AppProtocol(ABC):
-    """A protocol that runs on a data channel, found by its RFC 8864 subprotocol name."""
-
-    subprotocol: ClassVar[str]
-
-    @classmethod
-    def dcmap_defaults(cls) -> ChannelParameters:
-        """Ordered, reliable, priority 256 unless a protocol says otherwise."""
-        return ChannelParameters(subprotocol=cls.subprotocol)
-
-    @abstractmethod
-    def start(self, carrier: Any, *, is_opener: bool) -> Any:
-        """Run the protocol on an open channel.
-
-        Args:
-            carrier: the :class:`dcsdk.datachannel.channel.DataChannel`.
-            is_opener: our side asked for the channel.
-
-        Returns:
-            What the program gets from ``session.open`` or ``request.accept``; it has ``aclose``
-            and ``security``.
-        """
+from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from dcsdk.ims.feature_tags import DATACHANNEL, DC_MUX, FeatureCaps, has_feature, is_dcmtsi_contact
 from dcsdk.ims.mediasec import SecurityMechanism, media_mechanisms
 from dcsdk.ims.profile import DEFAULT_PROFILE, ImsProfile
-from dcsdk.interfaces import MediaKind
+from dcsdk.ims.security_policy import media_securities
 from dcsdk.security import SecurityScope
 
 
@@ -18,7 +18,7 @@ class Capability:
     """One kind of media security, and who supports it.
 
     Attributes:
-        kind: the media kind.
+        kind: the medium; ``"audio"`` stands for all RTP.
         scope: ``E2AE`` or ``E2DCE``; end-to-end security has no indication.
         mechanism: its ``mediasec`` name.
         is_ue: the UE listed it in ``Security-Client``.
@@ -27,7 +27,7 @@ class Capability:
     Source: TS 33.328 7.1, 7.1.X, L.3.
     """
 
-    kind: MediaKind
+    kind: str
     scope: SecurityScope
     mechanism: str
     is_ue: bool
@@ -100,13 +100,13 @@ class Capabilities:
         return cls(
             media=tuple(
                 Capability(
-                    kind=kind,
-                    scope=scope,
-                    mechanism=mechanism,
-                    is_ue=mechanism in ours,
-                    is_network=mechanism in theirs,
+                    kind=security.kind,
+                    scope=security.scope,
+                    mechanism=security.mechanism,
+                    is_ue=security.mechanism in ours,
+                    is_network=security.mechanism in theirs,
                 )
-                for kind, scope, mechanism in _mechanisms(profile)
+                for security in media_securities(profile)
             ),
             data_channel=FeatureSupport(
                 name=DATACHANNEL,
@@ -120,14 +120,18 @@ class Capabilities:
             ),
         )
 
-    def get(self, kind: MediaKind, scope: SecurityScope) -> Capability | None:
+    def get(self, kind: str, scope: SecurityScope) -> Capability | None:
         """Return the row of a media kind and scope, or ``None`` when it has no indication."""
         return next((row for row in self.media if (row.kind, row.scope) == (kind, scope)), None)
 
-    def is_agreed(self, kind: MediaKind, scope: SecurityScope = SecurityScope.E2AE) -> bool:
+    def is_agreed(self, kind: str, scope: SecurityScope = SecurityScope.E2AE) -> bool:
         """Tell whether UE and network both registered this security for this media kind."""
-        row = self.get(kind, scope)
-        return row is not None and row.is_agreed
+        return any(row.is_agreed for row in self.media if (row.kind, row.scope) == (kind, scope))
+
+    @property
+    def registered(self) -> frozenset[str]:
+        """Names of the mechanisms that UE and network both registered."""
+        return frozenset(row.mechanism for row in self.media if row.is_agreed)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
@@ -163,7 +167,14 @@ class Capabilities:
             for row in self.media
         ]
         rows += [
-            ("dc", "-", row.name, _word(row.is_ue), _word(row.is_network), _word(row.is_agreed))
+            (
+                "data_channel",
+                "-",
+                row.name,
+                _word(row.is_ue),
+                _word(row.is_network),
+                _word(row.is_agreed),
+            )
             for row in (self.data_channel, self.dc_mux)
         ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -175,15 +186,3 @@ class Capabilities:
 
 def _word(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _mechanisms(profile: ImsProfile) -> tuple[tuple[MediaKind, SecurityScope, str], ...]:
-    return (
-        ("rtp_sdes", SecurityScope.E2AE, "sdes-srtp"),
-        ("rtp_dtls", SecurityScope.E2AE, "dtls-srtp"),
-        ("msrp", SecurityScope.E2AE, "msrp-tls"),
-        ("bfcp", SecurityScope.E2AE, "bfcp-tls"),
-        ("t38", SecurityScope.E2AE, "udptl-dtls"),
-        ("dc", SecurityScope.E2AE, profile.dc_e2ae_mechanism),
-        ("dc", SecurityScope.E2DCE, profile.e2dce_mechanism),
-    )

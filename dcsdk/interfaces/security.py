@@ -5,69 +5,45 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from dcsdk.interfaces.association import DtlsSctpParameters
-from dcsdk.interfaces.paths import Address
-from dcsdk.security import SecurityScope, SignallingSecurity
+from dcsdk.interfaces.keying import KeyingParameters
+from dcsdk.interfaces.media import MediaIntent
+from dcsdk.interfaces.paths import Address, Paths
+from dcsdk.interfaces.transports import SecureTransport
+from dcsdk.interfaces.values import Attributes
+from dcsdk.security import SignallingSecurity
 
 if TYPE_CHECKING:
     from dcsdk.ims.mediasec import SecurityMechanism
     from dcsdk.ims.profile import ImsProfile
-    from dcsdk.sdp.data_channel import LinePolicy
-    from dcsdk.sdp.dcmap import Dcmap
-    from dcsdk.sdp.fingerprint import Fingerprint
+    from dcsdk.sdp.dtls import FingerprintPolicy
     from dcsdk.sdp.media import MediaDescription
     from dcsdk.sdp.session import SessionDescription
     from dcsdk.tls.certificate import Certificate
 
-MediaKind = Literal["rtp_sdes", "rtp_dtls", "msrp", "bfcp", "t38", "dc"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaIntent:
-    """What the program wants of one media line, before anything is negotiated.
-
-    Attributes:
-        kind: the media kind.
-        scope: the scope asked for; ``NETWORK_DECIDES`` leaves it to policy and registration.
-        dcmaps: the channels wanted on a data channel line.
-        attributes: further media-level attributes as (name, value) pairs, written as they are.
-        pinned_fingerprint: the peer's fingerprint known beforehand; proves ``E2E``.
-    """
-
-    kind: MediaKind
-    scope: SecurityScope = SecurityScope.NETWORK_DECIDES
-    dcmaps: tuple[Dcmap, ...] = ()
-    attributes: tuple[tuple[str, str], ...] = ()
-    pinned_fingerprint: Fingerprint | None = None
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityContext:
-    """What a backend may know when it makes or checks SDP for one media line.
+    """What a backend may know of the line it protects.
 
     Attributes:
         certificate: ours.
         local_address: of the path that will carry the media.
-        is_e2dce_registered: UE and network both registered e2DCe (TS 33.328 7.1.X).
+        registered: names of the mechanisms that UE and network both registered.
         signalling: how signalling is protected.
-        policy: what we take from a peer where the standards leave room.
-        max_message_size: bytes we accept in one message.
+        policy: which fingerprints and tls-ids we take from a peer.
         profile: the choices the standards leave open.
+        settings: of transports: an ``EngineConfig``.
     """
 
     certificate: Certificate
     local_address: Address
-    is_e2dce_registered: bool
+    registered: frozenset[str]
     signalling: SignallingSecurity
-    policy: LinePolicy
+    policy: FingerprintPolicy
     profile: ImsProfile
-    max_message_size: int = 262_144
-
-
-Attributes = tuple[tuple[str, str | None], ...]
-"""SDP attributes as (name, value); a property attribute has the value ``None``."""
+    settings: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +51,29 @@ class Agreement:
     """What offer and answer of one media line led to.
 
     Attributes:
-        parameters: open the keyed transport.
-        scope: between whom the media is protected, as far as the UE can know.
-        reason: why ``scope`` is what it is, in one sentence.
+        parameters: open the secure transport.
+        proof: what ties the peer to the line beside its keys, in words: a pinned fingerprint, the
+            identity of a ticket; ``""`` for nothing.
+        remote: what the peer signalled, for the backend's next comparison.
+        renewal: why the transport in force does not serve any more, or ``None``: it goes on.
     """
 
-    parameters: DtlsSctpParameters
-    scope: SecurityScope
-    reason: str
+    parameters: KeyingParameters
+    proof: str = ""
+    remote: Any = None
+    renewal: str | None = None
 
 
 class PendingOffer(ABC):
-    """An offer of one media line that has no answer yet."""
+    """The backend's half of an offered line. Ends in ``rollback``, or is agreed on.
 
-    attributes: Attributes
+    One offer may be agreed on several times, once per forked dialog.
+    """
+
+    @property
+    @abstractmethod
+    def attributes(self) -> Attributes:
+        """What the offer says."""
 
     @abstractmethod
     async def agree(
@@ -106,48 +91,129 @@ class PendingOffer(ABC):
             SecurityError: no usable fingerprint, or less security than asked for.
         """
 
+    async def rollback(self) -> None:  # noqa: B027 - most offers hold nothing
+        """The offer came to nothing: release what it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityAnswer:
+    """The backend's half of an answered line.
+
+    Attributes:
+        attributes: what the answer says.
+        agreement: what it leads to.
+    """
+
+    attributes: Attributes
+    agreement: Agreement
+
+    async def rollback(self) -> None:
+        """The answer was not sent: release what it holds."""
+
 
 class SecurityBackend(ABC):
-    """Protects one kind of media by one mechanism of TS 33.328."""
+    """Protects media by one mechanism of TS 33.328.
+
+    Attributes:
+        name: in configuration and reports.
+        media_kinds: names of the media it protects; ``None`` for any.
+        is_shareable: lines that it protects may share one transport (RFC 9143).
+    """
 
     name: ClassVar[str]
-    media_kinds: ClassVar[frozenset[MediaKind]]
-    scopes: ClassVar[frozenset[SecurityScope]]
+    media_kinds: ClassVar[frozenset[str] | None] = None
+    is_shareable: ClassVar[bool] = False
 
     @abstractmethod
+    def recognises(self, offer: MediaDescription, session: SessionDescription) -> bool:
+        """Tell whether an offered line asks for this mechanism."""
+
     def registration_indications(self, profile: ImsProfile) -> Sequence[SecurityMechanism]:
         """The ``mediasec`` entries this backend adds to ``Security-Client`` (24.229 7.2A.7).
 
-        Args:
-            profile: names of what is not standardised; asked only when the configuration wants
-                such indications sent.
+        Those that are experimental are left out unless ``profile`` switches them on.
         """
+        return ()
 
     @abstractmethod
-    async def offer(self, intent: MediaIntent, context: SecurityContext) -> PendingOffer:
+    def proto(self, base: str) -> str:
+        """Return the ``m=`` proto: ``"RTP/AVPF"`` becomes ``"UDP/TLS/RTP/SAVPF"``, say."""
+
+    @abstractmethod
+    async def offer(
+        self, intent: MediaIntent, context: SecurityContext, current: Agreement | None
+    ) -> PendingOffer:
         """Make the attributes of an offer.
+
+        Args:
+            intent: what our side wants of the line.
+            context: what is known here.
+            current: what is in force; keys and tls-id are repeated. ``None`` asks for new ones.
 
         Raises:
             ConfigError: the intent needs a registration that did not happen.
         """
 
     @abstractmethod
-    async def answer(
-        self,
-        offer: MediaDescription,
-        session: SessionDescription,
-        intent: MediaIntent,
-        context: SecurityContext,
-    ) -> tuple[Attributes, Agreement]:
-        """Check an offered media description and make the answer's attributes.
+    def review(
+        self, offer: MediaDescription, session: SessionDescription, context: SecurityContext
+    ) -> Any:
+        """Read the backend's attributes of an offered line, once. Changes nothing.
 
         Args:
-            offer: the media description to answer.
+            offer: the media description.
             session: the offer it stands in.
-            intent: what our side wants of the line.
             context: what is known here.
 
+        Returns:
+            What ``renewal`` and ``answer`` want to know of it.
+
         Raises:
-            RemoteProtocolError: the offer breaks a rule.
-            SecurityError: the offer carries no usable fingerprint.
+            RemoteProtocolError: it breaks a rule; the line is answered with port 0.
+            SecurityError: it carries no usable fingerprint or key; likewise.
         """
+
+    def renewal(self, offered: Any, current: Agreement) -> str | None:
+        """Say why an offered line needs a new transport, hence new paths, or ``None``.
+
+        Args:
+            offered: of ``review``.
+            current: what is in force.
+
+        Raises:
+            NegotiationError: it needs what cannot be had.
+        """
+        return None
+
+    @abstractmethod
+    async def answer(
+        self,
+        offered: Any,
+        intent: MediaIntent,
+        context: SecurityContext,
+        current: Agreement | None,
+    ) -> SecurityAnswer:
+        """Make the answer's attributes.
+
+        Args:
+            offered: of ``review``.
+            intent: what our side wants of the line.
+            context: what is known here.
+            current: what stays in force; ``None`` for a first or a new transport.
+
+        Raises:
+            SecurityError: the peer is not the one that ``intent`` wants.
+        """
+
+    @abstractmethod
+    def open(
+        self, parameters: KeyingParameters, paths: Paths, context: SecurityContext
+    ) -> SecureTransport:
+        """Make the transport of a group of lines, which owns the paths from now on.
+
+        Nothing is sent before its ``start``.
+        """
+
+    def attach(self, parameters: KeyingParameters, shared: SecureTransport) -> SecureTransport:
+        """Return what one line of a group runs on (RFC 9143): the transport itself, or a part."""
+        return shared

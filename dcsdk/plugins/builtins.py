@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from dcsdk.hookspecs import hookimpl
 from dcsdk.interfaces import (
@@ -10,6 +11,7 @@ from dcsdk.interfaces import (
     AssociationEngine,
     ListProvider,
     MediaIntent,
+    MediaType,
     SecurityBackend,
     Signalling,
 )
@@ -17,6 +19,7 @@ from dcsdk.plugins.apps.http import HttpProtocol
 from dcsdk.plugins.engines.aiortc import AiortcEngine
 from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.plugins.lists.app_lists import HtmlListProvider, JsonAListProvider
+from dcsdk.plugins.media.data_channel import DataChannelType
 from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
 from dcsdk.plugins.signalling.sip import SipSignalling
 
@@ -28,9 +31,15 @@ def dcsdk_security_backends() -> Iterable[type[SecurityBackend]]:
 
 
 @hookimpl
-def dcsdk_app_protocols() -> Iterable[type[AppProtocol]]:
+def dcsdk_app_protocols() -> Iterable[type[AppProtocol[Any]]]:
     """HTTP/1.1 on a channel (TS 26.114 6.2.10.1)."""
     return [HttpProtocol]
+
+
+@hookimpl
+def dcsdk_media_types() -> Iterable[type[MediaType]]:
+    """Data channels (TS 26.114 6.2.10)."""
+    return [DataChannelType]
 
 
 @hookimpl
@@ -55,8 +64,8 @@ def dcsdk_list_providers() -> Iterable[type[ListProvider]]:
 def dcsdk_select_security(
     intent: MediaIntent, candidates: list[SecurityBackend]
 ) -> SecurityBackend | None:
-    """Take the first backend that serves the kind of media and the scope asked for."""
+    """Take the first backend that protects the medium."""
     for backend in candidates:
-        if intent.kind in backend.media_kinds and intent.scope in backend.scopes:
+        if backend.media_kinds is None or intent.kind in backend.media_kinds:
             return backend
     return None

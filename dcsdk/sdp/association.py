@@ -97,18 +97,18 @@ class DtlsSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssociationIdentity:
-    """What identifies a DTLS association: our role, and what both sides signalled.
+    """What identifies a DTLS association of ours: our role, and the peer's end.
+
+    Our own end changes only when we ask for a new association.
 
     Attributes:
         dtls_role: ours, as negotiated.
-        local: our side.
         remote: the peer's side.
 
     Source: RFC 8842 3.1; the pair of tls-ids names the association (RFC 8842 4).
     """
 
-    dtls_role: DtlsRole | None
-    local: DtlsSide
+    dtls_role: DtlsRole
     remote: DtlsSide
 
 
@@ -120,16 +120,13 @@ def new_association_reason(old: AssociationIdentity, new: AssociationIdentity) -
 
     Source: RFC 8842 3.1, 5.5; rows E13, D13.
     """
+    before, after = old.remote, new.remote
     if old.dtls_role != new.dtls_role:
         return "the DTLS roles changed"
-    for whose, before, after in (
-        ("our", old.local, new.local),
-        ("the peer's", old.remote, new.remote),
-    ):
-        if before.tls_id != after.tls_id:
-            return f"{whose} tls-id changed"
-        if before.fingerprints != after.fingerprints:
-            return f"{whose} set of fingerprints changed"
-        if after.tls_id is None and before.address != after.address:
-            return f"{whose} transport address changed and there is no tls-id"
+    if before.tls_id != after.tls_id:
+        return "the peer's tls-id changed"
+    if before.fingerprints != after.fingerprints:
+        return "the peer's set of fingerprints changed"
+    if after.tls_id is None and before.address != after.address:
+        return "the peer's transport address changed and there is no tls-id"
     return None

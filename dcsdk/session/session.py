@@ -1,17 +1,18 @@
-"""One call: a dialog, its media lines and the data channels on them."""
+"""One call: a dialog, its media lines, and the offers and answers that change them."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from dcsdk.datachannel.bootstrap import Bootstrap
-from dcsdk.datachannel.request import ChannelRequest, wait_decided
+from dcsdk.datachannel.channel import DataChannel
+from dcsdk.datachannel.line import ChannelLine, DataChannels
+from dcsdk.datachannel.request import ChannelRequest
 from dcsdk.errors import (
     CallRejected,
     DcsdkError,
@@ -21,28 +22,40 @@ from dcsdk.errors import (
     UnsupportedByPeer,
 )
 from dcsdk.events import SessionEnded, StreamClosed, StreamSecured
-from dcsdk.interfaces import AssociationStats, MediaIntent, Reoffer, SignallingDialog
+from dcsdk.interfaces.carriers import AppProtocol
+from dcsdk.interfaces.channel import ChannelParameters
+from dcsdk.interfaces.media import MediaIntent, RequestId
+from dcsdk.interfaces.signalling import Reoffer, SignallingDialog
 from dcsdk.io.deadline import Deadline
+from dcsdk.io.request import PendingRequest, wait_decided
 from dcsdk.io.tasks import TaskSet, finish_all
-from dcsdk.sdp.dcmap import Dcmap
-from dcsdk.sdp.ims_attributes import ReqApp
 from dcsdk.security import SecurityScope
-from dcsdk.session.line import LineRole, MediaLine
-from dcsdk.session.negotiation import Negotiation, OfferedLine, refuse_if_nothing_left
-from dcsdk.session.stream import Stream as Stream
+from dcsdk.session.channels import (
+    ChannelOptions,
+    application_line,
+    bootstrap_of,
+    channel_parameters,
+)
+from dcsdk.session.decisions import IncomingRequests, taken_first, taken_of
+from dcsdk.session.exchange import End, Keep, LinePlan, New, Outcome, Renewal, Replace
+from dcsdk.session.line import MediaLine
+from dcsdk.session.line_request import LineRequest
+from dcsdk.session.negotiation import Negotiation
+from dcsdk.session.services import LineMaker
+from dcsdk.session.stream import Stream
 
 if TYPE_CHECKING:
     from dcsdk.sdp.fingerprint import Fingerprint
     from dcsdk.sdp.session import SessionDescription
+    from dcsdk.session.exchange import Exchange
     from dcsdk.session.services import SessionServices
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING_REQUESTS = 64
-"""Channel requests that wait for ``incoming()``; further ones are refused."""
-
 MAX_GLARE_RETRIES = 5
 """Offers made again after 491 before it counts as refused."""
+
+App = TypeVar("App")
 
 
 class Session:
@@ -52,34 +65,33 @@ class Session:
 
     Args:
         services: the client's parts that the session uses.
-        negotiation: its m-lines.
         on_finished: called when the session has ended.
 
     Attributes:
         bootstrap: the application list and mini-apps of the own network.
-        negotiation: the m-lines; the client fills them for the first offer.
     """
 
     def __init__(
-        self,
-        services: SessionServices,
-        negotiation: Negotiation,
-        *,
-        on_finished: Callable[[Session], None],
+        self, services: SessionServices, *, on_finished: Callable[[Session], None]
     ) -> None:
         self._services = services
-        self._on_finished = on_finished
         self._config = services.config
-        self.negotiation = negotiation
+        self._on_finished = on_finished
+        self._maker = LineMaker(services, on_change=self._change, on_replace=self._replace)
+        self._negotiation = Negotiation(
+            host=services.local_host,
+            session_id=secrets.randbits(62),
+            maker=self._maker,
+            policy=services.policy,
+        )
         self._dialog: SignallingDialog | None = None
         self._tasks = TaskSet("session")
         self._negotiating = asyncio.Lock()
-        self._requests: asyncio.Queue[ChannelRequest | None] = asyncio.Queue()
-        self._asked: WeakSet[ChannelRequest] = WeakSet()
+        self._requests = IncomingRequests()
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watched: WeakSet[MediaLine] = WeakSet()
         self._is_closing = False
-        self.bootstrap = self._bootstrap(None)
+        self.bootstrap = bootstrap_of((), services)
 
     # --- what stands ---------------------------------------------------------------------------
     def _require_dialog(self) -> SignallingDialog:
@@ -112,24 +124,92 @@ class Session:
         """The media lines that are up, in the order of their m-lines."""
         return tuple(
             Stream(
-                index=index,
-                role=line.role,
-                app_id=line.req_app.app_id if line.req_app is not None else None,
-                stream_ids=tuple(sorted(line.channels)),
+                index=self._negotiation.index(line),
+                kind=line.kind,
+                mid=line.mid,
                 security=line.report,
+                app=line.media.app,
+                stats=line.media.stats,
             )
-            for index, line in self.negotiation.lines_up()
+            for line in self._negotiation.lines
         )
 
-    def stats(self) -> dict[int, AssociationStats]:
-        """What each media line that is up did so far, by the index of its m-line."""
-        return {index: line.association.stats() for index, line in self.negotiation.lines_up()}
+    def stats(self) -> dict[int, Any]:
+        """What the medium of each line that is up did so far, by the index of its m-line."""
+        return {
+            self._negotiation.index(line): line.media.stats() for line in self._negotiation.lines
+        }
 
-    def _bootstrap(self, line: MediaLine | None) -> Bootstrap:
-        return Bootstrap(line, http=self._services.http, provider=self._services.provider)
+    # --- the first offer, driven by the client ---------------------------------------------------
+    async def first_offer(self, media: Sequence[MediaIntent]) -> Exchange:
+        """Prepare the offer of the INVITE, where later offers are made as well.
 
-    # --- life, driven by the client -----------------------------------------------------------
-    def adopt(self, dialog: SignallingDialog) -> None:
+        Raises:
+            ConfigError, UnsupportedByNetwork: what is asked for cannot be offered.
+            TransportError: an address cannot be bound.
+        """
+        self._check_room_for_lines(len(media))
+        lines = [self._maker.line(intent) for intent in media]
+        exchange = await self._negotiation.offer([New(line) for line in lines])
+        try:
+            for medium in {line.medium for line in lines}:
+                medium.check_offer(exchange.description)
+        except BaseException:
+            await exchange.rollback()
+            raise
+        return exchange
+
+    async def take_first_answer(
+        self, exchange: Exchange, dialog: SignallingDialog, answer: SessionDescription
+    ) -> None:
+        """Act on the answer to :meth:`first_offer` and bring the lines up.
+
+        Raises:
+            RemoteProtocolError, SecurityError: the answer was wrong.
+            TransportError, OperationTimeout: a line did not come up.
+        """
+        try:
+            self._adopt(dialog)
+            outcome = await self._negotiation.take_answer(exchange, answer)
+        except BaseException:
+            await exchange.rollback()
+            raise
+        await self._begin(outcome)
+
+    async def answer_first(
+        self,
+        offer: SessionDescription,
+        media: Sequence[MediaIntent],
+        accept: Callable[[SessionDescription], Awaitable[SignallingDialog]],
+    ) -> None:
+        """Answer the offer of the INVITE and bring the lines up.
+
+        Args:
+            offer: of the INVITE.
+            media: the media that are taken beside what needs no question.
+            accept: sends the answer.
+
+        Raises:
+            NegotiationError: nothing of it can be taken.
+            RemoteProtocolError, SecurityError: it breaks a rule.
+        """
+        offered = await self._negotiation.review(offer, media)
+        try:
+            taken = taken_first(offered, {intent.kind for intent in media})
+            self._check_room_for_lines(len(taken))
+        except BaseException:
+            await self._negotiation.drop(offered)
+            raise
+        exchange = await self._negotiation.answer(offered, offer, taken)
+        try:
+            self._adopt(await accept(exchange.sent()))
+            outcome = self._negotiation.commit_answer(exchange)
+        except BaseException:
+            await exchange.rollback()
+            raise
+        await self._begin(outcome)
+
+    def _adopt(self, dialog: SignallingDialog) -> None:
         """Take over the dialog; from now on closing the session ends it.
 
         Raises:
@@ -138,41 +218,77 @@ class Session:
         self._dialog = dialog
         if self._ended.done():
             raise TransportError("the session was closed before the call was up")
+        self._negotiation.asserted_identity = dialog.asserted_identity
         self._tasks.start(self._watch_dialog(dialog), name="dialog")
 
-    async def begin(self, fresh: Sequence[MediaLine]) -> None:
-        """Bring the lines up that the first offer and answer agreed, then serve re-offers.
+    async def _begin(self, outcome: Outcome) -> None:
+        """Bring up what the first offer and answer agreed, then serve re-offers.
 
         Raises:
             SecurityError, TransportError, OperationTimeout: a line did not come up.
         """
         dialog = self._require_dialog()
-        bootstrap = [line for line in fresh if line.role is LineRole.BOOTSTRAP]
-        self.bootstrap = self._bootstrap(bootstrap[0] if bootstrap else None)
-        await self._bring_up(fresh)
+        self.bootstrap = bootstrap_of(outcome.fresh, self._services)
+        for error in (await self._bring_up(outcome)).values():
+            raise error
         self._tasks.start(self._serve_reoffers(dialog), name="re-offers")
 
-    async def _bring_up(self, fresh: Sequence[MediaLine]) -> None:
-        for line in fresh:
-            line.start()
-            line.set_asserted_identity(self.asserted_identity)
-        for line in fresh:
-            await line.association.wait_established(self._config.media_timeout_s)
-            index = self.negotiation.lines.index(line)
-            self._services.on_event(
-                StreamSecured(call_id=self.call_id, line=index, report=line.report)
-            )
-            if line not in self._watched:
-                self._watched.add(line)
-                self._tasks.start(self._watch_line(index, line), name=f"line {index}")
+    # --- lines -----------------------------------------------------------------------------------
+    async def _bring_up(self, outcome: Outcome) -> dict[MediaLine, Exception]:
+        """Start what an exchange agreed and wait for all of it side by side, under one bound.
+
+        Returns:
+            The lines that did not come up, each with the reason.
+        """
+        self._tasks.start(self._close(outcome.ended), name="ended lines")
+        failed: dict[MediaLine, Exception] = {}
+        waiting = [line for line in self._negotiation.lines if line.group in outcome.started]
+        for line in waiting:
+            if line.group is not None:
+                try:
+                    line.group.start()
+                except DcsdkError as exc:
+                    failed[line] = exc
+        deadline = Deadline(self._config.media_timeout_s)
+
+        async def come_up(line: MediaLine) -> None:
+            try:
+                await line.transport.wait_established(deadline.left_s)
+                await line.media.wait_ready(deadline.left_s)
+            except DcsdkError as exc:
+                failed[line] = exc
+
+        await finish_all(come_up(line) for line in waiting if line not in failed)
+        for line in waiting:
+            if line not in failed and line.is_up:
+                self._secured(line)
+        return failed
+
+    def _secured(self, line: MediaLine) -> None:
+        index = self._negotiation.index(line)
+        self._services.on_event(StreamSecured(call_id=self.call_id, line=index, report=line.report))
+        if line not in self._watched:
+            self._watched.add(line)
+            self._tasks.start(self._watch_line(index, line), name=f"line {index}")
 
     async def _watch_line(self, index: int, line: MediaLine) -> None:
-        error = await line.association.wait_closed()
-        if not line.is_closed:
-            await line.close(self._config.close_timeout_s)
-        if not self._is_closing:
-            logger.info("call=%s line=%d closed error=%s", self.call_id, index, error)
-            self._services.on_event(StreamClosed(call_id=self.call_id, line=index, error=error))
+        error = await line.media.wait_closed(line.transport)
+        was_up = line.is_up
+        await line.aclose(self._config.close_timeout_s)
+        if self._is_closing:
+            return
+        logger.info("call=%s line=%d closed error=%s", self.call_id, index, error)
+        self._services.on_event(StreamClosed(call_id=self.call_id, line=index, error=error))
+        if was_up and error is not None:
+            await self._tell_ended()
+
+    async def _tell_ended(self) -> None:
+        """Tell the peer of lines that ended here, by port 0 (RFC 3264 8.2)."""
+        async with self._negotiating:
+            try:
+                await self._offer((), timeout_s=self._config.close_timeout_s)
+            except DcsdkError as exc:
+                logger.warning("call=%s the peer was not told: %s", self.call_id, exc)
 
     async def _watch_dialog(self, dialog: SignallingDialog) -> None:
         reason = await dialog.wait_ended()
@@ -197,8 +313,7 @@ class Session:
         finally:
             await self._finish("we hung up", deadline.left_s)
         await self._tasks.aclose()
-        for request in tuple(self._asked):
-            request.fail(TransportError("the session was closed"))
+        self._requests.fail_all(TransportError("the session was closed"))
 
     async def _hang_up(self, timeout_s: float) -> None:
         """Send BYE and wait for its answer; the lines close meanwhile, see ``_watch_dialog``."""
@@ -215,11 +330,15 @@ class Session:
         if not self._ended.done():
             self._is_closing = True
             self._ended.set_result(reason)
-            self._requests.put_nowait(None)
+            self._requests.end()
             if self._dialog is not None:
                 self._services.on_event(SessionEnded(call_id=self.call_id, reason=reason))
-        await self._close(self.negotiation.media_lines, timeout_s)
+        await self._close(self._negotiation.known_lines, timeout_s)
         self._on_finished(self)
+
+    async def _close(self, lines: Iterable[MediaLine], timeout_s: float | None = None) -> None:
+        bound_s = self._config.close_timeout_s if timeout_s is None else timeout_s
+        await finish_all(line.aclose(bound_s) for line in lines)
 
     async def __aenter__(self) -> Self:
         return self
@@ -232,32 +351,180 @@ class Session:
     ) -> None:
         await self.aclose()
 
-    # --- channels we ask for -------------------------------------------------------------------
+    # --- our offers ------------------------------------------------------------------------------
+    async def add(self, intent: MediaIntent) -> Stream:
+        """Add a media line by re-INVITE.
+
+        Args:
+            intent: what is wanted, ``DataChannels(bootstrap=False)`` for example.
+
+        Raises:
+            UnsupportedByPeer: refused by the other side.
+            CallRejected: the re-INVITE was refused; the session stays as it was.
+            ConfigError, UnsupportedByNetwork: it cannot be offered.
+            SecurityError: the answer means less security than was asked for.
+            TransportError, OperationTimeout: the session ended, or the line did not come up.
+        """
+        line = await self._add(intent)
+        return next(item for item in self.streams if item.index == self._negotiation.index(line))
+
+    async def _add(self, intent: MediaIntent) -> MediaLine:
+        made: list[MediaLine] = []
+
+        async def make() -> Sequence[LinePlan]:
+            self._check_room_for_lines(1)
+            made[:] = [self._maker.line(intent)]
+            return [New(made[0])]
+
+        return await self._made(make, made)
+
+    async def remove(self, stream: Stream | int) -> None:
+        """End a media line by re-INVITE: its port is 0 from then on (RFC 3264 8.2).
+
+        Args:
+            stream: of ``streams``, or the index of its m-line.
+
+        Raises:
+            LocalProtocolError: there is no such line.
+            CallRejected: the re-INVITE was refused; the session stays as it was.
+        """
+        index = stream.index if isinstance(stream, Stream) else stream
+        line = {self._negotiation.index(item): item for item in self._negotiation.lines}.get(index)
+        if line is None:
+            raise LocalProtocolError(f"the session has no line {index}")
+
+        async def make() -> Sequence[LinePlan]:
+            return [End(line)]
+
+        await self._reoffer(make)
+
+    async def restart_ice(self) -> None:
+        """Find paths anew: after a change of network, say (RFC 8839 4.4.1.1.1).
+
+        Raises:
+            NegotiationError: a line does not run ICE.
+            CallRejected: the re-INVITE was refused; the paths stay what they are.
+        """
+        await self._renew(Renewal.ICE)
+
+    async def restart_security(self) -> None:
+        """Make new keys: for DTLS a new association with a new tls-id (RFC 8842 5.5).
+
+        Raises:
+            LocalProtocolError: a transport cannot be renewed.
+            CallRejected: the re-INVITE was refused; the keys stay what they are.
+        """
+        await self._renew(Renewal.SECURITY)
+
+    async def _renew(self, renewal: Renewal) -> None:
+        async def make() -> Sequence[LinePlan]:
+            return [Keep(line, renewal=renewal) for line in self._negotiation.lines]
+
+        await self._reoffer(make)
+
+    async def _change(self, line: MediaLine, make: Callable[[], Awaitable[Any]]) -> None:
+        async def plans() -> Sequence[LinePlan]:
+            if not line.is_up:
+                raise TransportError("the line has ended")
+            return [Keep(line, change=await make())]
+
+        await self._reoffer(plans)
+
+    async def _replace(self, line: MediaLine, intent: MediaIntent) -> MediaLine:
+        made: list[MediaLine] = []
+
+        async def make() -> Sequence[LinePlan]:
+            made[:] = [self._maker.line(intent)]
+            return [Replace(line, made[0])]
+
+        return await self._made(make, made)
+
+    async def _made(
+        self, make: Callable[[], Awaitable[Sequence[LinePlan]]], made: list[MediaLine]
+    ) -> MediaLine:
+        await self._reoffer(make)
+        if not made[0].is_up:
+            raise UnsupportedByPeer("the other side refused the line", source="RFC 3264 6")
+        return made[0]
+
+    def _check_room_for_lines(self, count: int) -> None:
+        count += len(self._negotiation.lines)
+        limit = self._config.profile.max_associations
+        if count > limit:
+            raise LocalProtocolError(f"{count} associations are more than {limit} (D15)")
+
+    async def _reoffer(self, make: Callable[[], Awaitable[Sequence[LinePlan]]]) -> None:
+        """Make an offer, again after glare; ``make`` is called for each with the lock held."""
+        for attempt in range(MAX_GLARE_RETRIES + 1):
+            try:
+                async with self._negotiating:
+                    self._require_dialog()
+                    await self._offer(await make(), timeout_s=self._config.call_timeout_s)
+                return
+            except CallRejected as exc:
+                if exc.status != 491 or attempt == MAX_GLARE_RETRIES:
+                    raise
+            # The lock is free meanwhile: the peer's own offer is answered first.
+            await self._require_dialog().wait_after_glare()
+
+    async def _offer(self, plans: Sequence[LinePlan], *, timeout_s: float) -> None:
+        dialog = self._require_dialog()
+        exchange = await self._negotiation.offer(plans)
+        try:
+            answer = await dialog.reoffer(exchange.sent(), timeout_s=timeout_s)
+        except BaseException:
+            await exchange.rollback()
+            raise
+        changed = [plan.line for plan in plans if isinstance(plan, Keep | New | Replace)]
+        try:
+            outcome = await self._negotiation.take_answer(exchange, answer)
+            failed = await self._bring_up(outcome)
+            for line in changed:
+                if (error := failed.get(line)) is not None:
+                    raise error
+        except BaseException as exc:
+            await exchange.rollback()
+            await self._withdraw(changed, exc)
+            raise
+
+    async def _withdraw(self, lines: Collection[MediaLine], error: BaseException) -> None:
+        """Close lines that must not be used, and tell the peer by port 0 (RFC 3264 8.2)."""
+        if not lines:
+            return
+        logger.warning("call=%s line withdrawn: %s", self.call_id, error)
+        await self._close(lines)
+        if isinstance(error, asyncio.CancelledError) or self._ended.done():
+            return
+        try:
+            await self._offer((), timeout_s=self._config.close_timeout_s)
+        except DcsdkError as exc:
+            logger.warning("call=%s the peer was not told: %s", self.call_id, exc)
+
+    # --- data channels: conveniences over their medium -------------------------------------------
+    @overload
     async def open(
-        self,
-        subprotocol: str = "",
-        *,
-        app_id: str | None = None,
-        label: str = "",
-        is_ordered: bool = True,
-        max_retr: int | None = None,
-        max_time_ms: int | None = None,
-        priority: int = 256,
-        pinned_fingerprint: Fingerprint | None = None,
+        self, protocol: Literal[""] = "", **options: Unpack[ChannelOptions]
+    ) -> DataChannel: ...
+
+    @overload
+    async def open(
+        self, protocol: type[AppProtocol[App]], **options: Unpack[ChannelOptions]
+    ) -> App: ...
+
+    @overload
+    async def open(self, protocol: str, **options: Unpack[ChannelOptions]) -> Any: ...
+
+    async def open(
+        self, protocol: str | type[AppProtocol[Any]] = "", **options: Unpack[ChannelOptions]
     ) -> Any:
         """Open an application channel to the other side, by re-INVITE (TS 24.186 9.3.2.2.2).
 
         Channels of one application share a media line.
 
         Args:
-            subprotocol: RFC 8864 name; ``""`` for raw text and binary.
-            app_id: the application the channel belongs to (``a=3gpp-req-app``), or ``None``.
-            label: shown to the other side.
-            is_ordered: messages arrive in the order sent.
-            max_retr: give a message up after so many retransmissions.
-            max_time_ms: give a message up after so long; excludes ``max_retr``.
-            priority: 256 is normal.
-            pinned_fingerprint: the other UE's certificate, known beforehand: proves e2e.
+            protocol: what runs on it: the class of an application protocol, or an RFC 8864 name;
+                ``""`` for raw text and binary.
+            options: see :class:`ChannelOptions`.
 
         Returns:
             What the application protocol of that name makes of the channel, for example an HTTP
@@ -269,105 +536,67 @@ class Session:
             SecurityError: the answer means less security than was asked for.
             TransportError, OperationTimeout: the session ended, or nothing came up in time.
         """
-        req_app = self._config.profile.format_req_app(app_id) if app_id is not None else None
-        describe = functools.partial(
-            Dcmap,
-            subprotocol=subprotocol,
-            label=label,
-            is_ordered=is_ordered,
-            max_retr=max_retr,
-            max_time_ms=max_time_ms,
-            priority=priority,
+        name = protocol if isinstance(protocol, str) else protocol.subprotocol
+        line, channels = await self._open(
+            [channel_parameters(name, options)],
+            app_id=options.get("app_id"),
+            pinned_fingerprint=options.get("pinned_fingerprint"),
         )
-        for _ in range(MAX_GLARE_RETRIES):
-            try:
-                return await self._open(describe, req_app, pinned_fingerprint)
-            except CallRejected as exc:
-                if exc.status != 491:
-                    raise
-            # The lock is free meanwhile: the peer's own offer is answered first.
-            await self._require_dialog().wait_after_glare()
-        return await self._open(describe, req_app, pinned_fingerprint)
+        return line.start_protocol(channels[0], is_opener=True)
+
+    async def open_many(
+        self, channels: Sequence[ChannelParameters], *, app_id: str | None = None
+    ) -> list[DataChannel]:
+        """Open several channels by one re-INVITE; no protocol is started on them.
+
+        Args:
+            channels: without stream ids: the session chooses them.
+            app_id: the application the channels belong to, or ``None``.
+
+        Raises:
+            As ``open``.
+        """
+        return (await self._open(channels, app_id=app_id, pinned_fingerprint=None))[1]
+
+    async def open_http(self, **options: Unpack[ChannelOptions]) -> Any:
+        """Open an HTTP channel, like ``open``; its ``client`` is an ``httpx2.AsyncClient``."""
+        return await self.open("http", **options)
 
     async def _open(
         self,
-        describe: Callable[..., Dcmap],
-        req_app: ReqApp | None,
+        channels: Sequence[ChannelParameters],
+        *,
+        app_id: str | None,
         pinned_fingerprint: Fingerprint | None,
-    ) -> Any:
-        async with self._negotiating:
-            self._require_dialog()
-            line = await self._application_line(req_app, pinned_fingerprint)
-            first = self._config.profile.first_application_stream_id
-            dcmap = describe(stream_id=self.negotiation.next_stream_id(first))
-            try:
-                await self._reoffer({line: [dcmap]})
-            finally:
-                channel = line.channels.get(dcmap.stream_id)
-                if channel is None:
-                    self.negotiation.give_up_stream_id(dcmap.stream_id)
-        if channel is None or line.is_closed:
-            raise UnsupportedByPeer(
-                f"the other side refused channel {dcmap.stream_id}", source="RFC 8864 6.4"
-            )
-        return self._services.start_protocol(channel, is_opener=True)
+    ) -> tuple[ChannelLine, list[DataChannel]]:
+        if pinned_fingerprint is None:
+            known = application_line(self._negotiation.lines, app_id)
+            if known is not None:
+                return known, await known.open(channels)
+        intent = DataChannels(
+            bootstrap=False,
+            app_id=app_id,
+            channels=tuple(channels),
+            scope=SecurityScope.NETWORK_DECIDES if pinned_fingerprint is None else None,
+            pinned_fingerprint=pinned_fingerprint,
+        )
+        line: ChannelLine = (await self._add(intent)).media.app
+        opened = [channel for _, channel in sorted(line.channels.items())]
+        if len(opened) < len(channels):
+            raise UnsupportedByPeer("the other side refused a channel", source="RFC 8864 6.4")
+        return line, opened
 
-    async def _application_line(
-        self, req_app: ReqApp | None, pinned_fingerprint: Fingerprint | None
-    ) -> MediaLine:
-        app_id = req_app.app_id if req_app is not None else None
-        for line in self.negotiation.media_lines:
-            bound_to = line.req_app.app_id if line.req_app is not None else None
-            is_usable = line.role is LineRole.APPLICATION and not line.is_closed
-            if is_usable and bound_to == app_id and pinned_fingerprint is None:
-                return line
-        self._check_room_for_lines()
-        scope = SecurityScope.NETWORK_DECIDES if pinned_fingerprint is None else SecurityScope.E2E
-        intent = MediaIntent(kind="dc", scope=scope, pinned_fingerprint=pinned_fingerprint)
-        return await self._services.create_line(LineRole.APPLICATION, intent, req_app=req_app)
+    # --- what the other side asks for ------------------------------------------------------------
+    def incoming(self) -> AsyncIterator[ChannelRequest]:
+        """Yield the channels that the other side asks for, until the call ends."""
+        return self._requests.channels()
 
-    def _check_room_for_lines(self, count: int = 1) -> None:
-        count += sum(not line.is_closed for line in self.negotiation.media_lines)
-        limit = self._config.profile.max_associations
-        if count > limit:
-            raise LocalProtocolError(f"{count} associations are more than {limit} (D15)")
+    def incoming_lines(self) -> AsyncIterator[LineRequest]:
+        """Yield the media lines that the other side asks for, until the call ends.
 
-    async def _reoffer(self, changes: Mapping[MediaLine, Sequence[Dcmap]]) -> None:
-        dialog = self._require_dialog()
-        try:
-            offer = await self.negotiation.offer(changes)
-            answer = await dialog.reoffer(offer, timeout_s=self._config.call_timeout_s)
-        except BaseException:
-            await self._close(self.negotiation.forget_offer(changes))
-            raise
-        try:
-            await self._bring_up(await self.negotiation.take_answer(answer, changes))
-        except BaseException as exc:
-            await self._withdraw(dialog, changes, exc)
-            raise
-
-    async def _withdraw(
-        self, dialog: SignallingDialog, lines: Iterable[MediaLine], error: BaseException
-    ) -> None:
-        """Close lines that must not be used, and tell the peer by port 0 (RFC 3264 8.2)."""
-        logger.warning("call=%s line withdrawn: %s", self.call_id, error)
-        await self._close(lines)
-        if isinstance(error, asyncio.CancelledError) or self._ended.done():
-            return
-        try:
-            offer = await self.negotiation.offer({})
-            answer = await dialog.reoffer(offer, timeout_s=self._config.close_timeout_s)
-            await self.negotiation.take_answer(answer, {})
-        except DcsdkError as exc:
-            logger.warning("call=%s the peer was not told: %s", self.call_id, exc)
-
-    # --- channels the other side asks for ------------------------------------------------------
-    async def incoming(self) -> AsyncIterator[ChannelRequest]:
-        """Yield the channels the other side asks for, until the call ends."""
-        while (request := await self._requests.get()) is not None:
-            if request.is_waiting:  # not given up meanwhile: glare, a time-out, a broken offer
-                yield request
-        self._requests.put_nowait(None)  # for the next reader: it ends as well
+        Lines of data channels are asked for channel by channel, see :meth:`incoming`.
+        """
+        return self._requests.lines()
 
     async def _serve_reoffers(self, dialog: SignallingDialog) -> None:
         async for reoffer in dialog.reoffers():
@@ -375,130 +604,47 @@ class Session:
                 await self._answer_reoffer(reoffer)
 
     async def _answer_reoffer(self, reoffer: Reoffer) -> None:
-        requests: list[ChannelRequest] = []
-        created: list[MediaLine] = []
-        before = self.negotiation.lines
+        asked: dict[int, dict[RequestId, PendingRequest]] = {}
+        requests: list[PendingRequest] = []
         try:
-            offered = self.negotiation.review(reoffer.offer, dc_allowed=self._services.dc_allowed())
-            accepted = await self._decide(reoffer, offered, requests, created)
-            answer, fresh = await self.negotiation.answer(offered, reoffer.offer, accepted)
-            await reoffer.accept(answer)
+            offered = await self._negotiation.review(reoffer.offer)
+            try:
+                asked = self._requests.ask(offered)
+                requests = [item for each in asked.values() for item in each.values()]
+                await wait_decided(requests, reoffer, self._config.request_timeout_s)
+                taken = taken_of(offered, asked)
+                fresh = sum(item.is_new for item in offered if item.index in taken)
+                self._check_room_for_lines(fresh)
+            except BaseException:
+                await self._negotiation.drop(offered)
+                raise
+            exchange = await self._negotiation.answer(offered, reoffer.offer, taken)
+            try:
+                await reoffer.accept(exchange.sent())
+            except BaseException:
+                await exchange.rollback()
+                raise
         except DcsdkError as exc:
             logger.warning("call=%s re-offer refused: %s", self.call_id, exc)
-            self.negotiation.lines = before
-            for line in self.negotiation.media_lines:
-                line.forget_restart()
             for request in requests:
-                if request.line is not None:
-                    request.line.forget_offer([request.dcmap])
-            await self._fail(requests, created, exc)
+                request.fail(exc)
             if not isinstance(exc, SignallingError):
                 await reoffer.reject(488)
             return
-        except asyncio.CancelledError:
-            await self._close(created)
-            raise
-        self._tasks.start(self._serve_accepted(fresh, requests), name="accepted channels")
+        outcome = self._negotiation.commit_answer(exchange)
+        self._tasks.start(self._serve_accepted(outcome, asked), name="accepted requests")
 
     async def _serve_accepted(
-        self, fresh: Sequence[MediaLine], requests: Sequence[ChannelRequest]
+        self, outcome: Outcome, asked: dict[int, dict[RequestId, PendingRequest]]
     ) -> None:
-        try:
-            await self._bring_up(fresh)
-        except DcsdkError as exc:
-            await self._fail([item for item in requests if item.line in fresh], fresh, exc)
-        for request in requests:
-            request.opened()
-
-    async def _fail(
-        self, requests: Iterable[ChannelRequest], lines: Iterable[MediaLine], error: DcsdkError
-    ) -> None:
-        """Tell the program that channels did not come up, and close their lines."""
-        for request in requests:
-            request.fail(error)
-        await self._close(lines)
-
-    async def _close(self, lines: Iterable[MediaLine], timeout_s: float | None = None) -> None:
-        bound_s = self._config.close_timeout_s if timeout_s is None else timeout_s
-        await finish_all(line.close(bound_s) for line in lines)
-
-    async def _decide(
-        self,
-        reoffer: Reoffer,
-        offered: Sequence[OfferedLine],
-        requests: list[ChannelRequest],
-        created: list[MediaLine],
-    ) -> dict[int, tuple[MediaLine, Sequence[Dcmap]]]:
-        """Ask the program about each new channel; the network's bootstrap channels are taken."""
-        for item in offered:
-            if item.role is LineRole.APPLICATION and item.offered is not None:
-                requests += self._ask(item)
-        await wait_decided(requests, reoffer, self._config.request_timeout_s)
-        accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
-        for item in offered:
-            if item.offered is None:
-                continue
-            asked = [request for request in requests if request.line_index == item.index]
-            if item.role is LineRole.BOOTSTRAP:
-                channels: Sequence[Dcmap] = item.new
-            else:
-                channels = [request.dcmap for request in asked if request.is_accepted]
-            line = item.line
-            if line is None and channels:
-                self._check_room_for_lines(len(created) + 1)
-                line = await self._services.create_line(
-                    item.role,
-                    MediaIntent(kind="dc"),
-                    req_app=self._config.profile.req_app(item.description),
-                )
-                created.append(line)
-            if line is not None:
-                accepted[item.index] = (line, channels)
-                for request in asked:
-                    request.line = line
-        return accepted
-
-    def _ask(self, item: OfferedLine) -> list[ChannelRequest]:
-        req_app = self._config.profile.req_app(item.description)
-        requests = [
-            ChannelRequest(
-                dcmap=dcmap,
-                app_id=req_app.app_id if req_app is not None else None,
-                line_index=item.index,
-                start=self._services.start_protocol,
-            )
-            for dcmap in item.new
-        ]
-        self._asked.update(requests)
-        for request in requests:
-            if self._requests.qsize() < MAX_WAITING_REQUESTS:
-                self._requests.put_nowait(request)
-            else:
-                request.refuse()
-        return requests
-
-    async def answer_first(
-        self, offer: SessionDescription
-    ) -> tuple[SessionDescription, list[MediaLine]]:
-        """Answer the offer of the initial INVITE; application channels in it are refused.
-
-        Raises:
-            NegotiationError: nothing of it can be taken.
-            RemoteProtocolError, SecurityError: it breaks a rule.
-        """
-        offered = self.negotiation.review(offer, dc_allowed=self._services.dc_allowed())
-        for item in offered:
-            for reason in item.refused:
-                logger.info("line=%d refused: %s", item.index, reason)
-        refuse_if_nothing_left(offered)
-        wanted = [item for item in offered if item.offered and item.role is LineRole.BOOTSTRAP]
-        self._check_room_for_lines(len(wanted))
-        accepted: dict[int, tuple[MediaLine, Sequence[Dcmap]]] = {}
-        try:
-            for item in wanted:
-                line = await self._services.create_line(item.role, MediaIntent(kind="dc"))
-                accepted[item.index] = (line, item.new)
-            return await self.negotiation.answer(offered, offer, accepted)
-        except BaseException:
-            await self._close(line for line, _ in accepted.values())
-            raise
+        failed = await self._bring_up(outcome)
+        by_index = {self._negotiation.index(line): error for line, error in failed.items()}
+        for index, requests in asked.items():
+            for request in requests.values():
+                if (error := by_index.get(index)) is not None:
+                    request.fail(error)
+                else:
+                    request.opened()
+        if failed:
+            await self._close(failed)
+            await self._tell_ended()

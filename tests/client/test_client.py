@@ -144,7 +144,7 @@ async def test_capabilities_follow_refreshes(board: Switchboard) -> None:
         registration = client.registration
         assert registration is not None
         line = signalling_of(board, client)
-        assert registration.capabilities.is_agreed("dc", SecurityScope.E2DCE)
+        assert registration.capabilities.is_agreed("data_channel", SecurityScope.E2DCE)
         assert line.request is not None and line.on_refreshed is not None
         board.feature_caps = "*;+g.other"
         line.on_refreshed(board.grant(line.request, ALICE))
@@ -221,7 +221,7 @@ async def test_what_signalling_says_of_a_call_reaches_the_program(
 async def test_several_media_are_several_lines(board: Switchboard) -> None:
     async with a_pair(board, [DataChannels(), DataChannels()]) as (session, answered):
         assert len(session.streams) == len(answered.streams) == 2
-        assert {stream.stream_ids for stream in session.streams} == {(0, 10)}
+        assert {stream.app.stream_ids for stream in session.streams} == {(0, 10)}
 
 
 async def invited(board: Switchboard, client: Client, **changes: Any) -> MemoryInvitation:

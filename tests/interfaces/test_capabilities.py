@@ -24,10 +24,14 @@ def capabilities(client: str, server: str, caps: FeatureCaps = CAPS) -> Capabili
 @pytest.mark.clause("TS 33.328 7.1.X")
 def test_e2dce_is_agreed_when_both_listed_it() -> None:
     both = capabilities("e2dce-dtls;mediasec", "e2dce-dtls;mediasec")
-    assert both.is_agreed("dc", SecurityScope.E2DCE)
-    assert not both.is_agreed("dc")
-    assert not capabilities("e2dce-dtls;mediasec", "").is_agreed("dc", SecurityScope.E2DCE)
-    assert not capabilities("", "e2dce-dtls;mediasec").is_agreed("dc", SecurityScope.E2DCE)
+    assert both.is_agreed("data_channel", SecurityScope.E2DCE)
+    assert not both.is_agreed("data_channel")
+    assert not capabilities("e2dce-dtls;mediasec", "").is_agreed(
+        "data_channel", SecurityScope.E2DCE
+    )
+    assert not capabilities("", "e2dce-dtls;mediasec").is_agreed(
+        "data_channel", SecurityScope.E2DCE
+    )
 
 
 @pytest.mark.clause("TS 33.328 7.1", "E1")
@@ -37,19 +41,19 @@ def test_each_media_kind_has_its_own_indication() -> None:
         "sdes-srtp;mediasec,msrp-tls;mediasec,udptl-dtls;mediasec",
     )
     agreed = {row.kind for row in result.media if row.is_agreed}
-    assert agreed == {"rtp_sdes", "msrp"}
-    t38 = result.get("t38", SecurityScope.E2AE)
+    assert agreed == {"audio", "message"}
+    t38 = result.get("fax", SecurityScope.E2AE)
     assert t38 is not None
     assert (t38.is_ue, t38.is_network) == (False, True)
 
 
 def test_an_entry_without_mediasec_says_nothing_of_media() -> None:
-    assert not capabilities("msrp-tls", "msrp-tls;mediasec").is_agreed("msrp")
+    assert not capabilities("msrp-tls", "msrp-tls;mediasec").is_agreed("message")
 
 
 def test_end_to_end_security_has_no_indication() -> None:
-    assert capabilities("", "").get("dc", SecurityScope.E2E) is None
-    assert not capabilities("", "").is_agreed("dc", SecurityScope.E2E)
+    assert capabilities("", "").get("data_channel", SecurityScope.E2E) is None
+    assert not capabilities("", "").is_agreed("data_channel", SecurityScope.E2E)
 
 
 @pytest.mark.clause("E15", "TS 23.228 AC")
@@ -67,7 +71,7 @@ def test_mechanism_names_follow_the_profile() -> None:
     result = Capabilities.from_registration(
         mechanisms, mechanisms, CAPS, {}, ImsProfile(e2dce_mechanism="x-e2dce")
     )
-    assert result.is_agreed("dc", SecurityScope.E2DCE)
+    assert result.is_agreed("data_channel", SecurityScope.E2DCE)
     assert not result.data_channel.is_ue
 
 
@@ -75,10 +79,10 @@ def test_a_table_is_printed() -> None:
     text = str(capabilities("e2dce-dtls;mediasec", "e2dce-dtls;mediasec"))
     lines = [line.split() for line in text.splitlines()]
     assert lines[0] == ["media", "scope", "named", "by", "UE", "network", "both"]
-    assert ["dc", "e2dce", "e2dce-dtls", "yes", "yes", "yes"] in lines
-    assert ["rtp_sdes", "e2ae", "sdes-srtp", "no", "no", "no"] in lines
-    assert ["dc", "-", "g.3gpp.datachannel", "yes", "yes", "yes"] in lines
-    assert ["dc", "-", "g.3gpp.dc-mux", "yes", "no", "no"] in lines
+    assert ["data_channel", "e2dce", "e2dce-dtls", "yes", "yes", "yes"] in lines
+    assert ["audio", "e2ae", "sdes-srtp", "no", "no", "no"] in lines
+    assert ["data_channel", "-", "g.3gpp.datachannel", "yes", "yes", "yes"] in lines
+    assert ["data_channel", "-", "g.3gpp.dc-mux", "yes", "no", "no"] in lines
 
 
 def test_plain_values_go_into_json() -> None:
@@ -86,7 +90,7 @@ def test_plain_values_go_into_json() -> None:
     assert json.loads(json.dumps(result)) == result
     assert result["data_channel"] == {"ue": True, "network": True, "agreed": True}
     assert {
-        "kind": "dc",
+        "kind": "data_channel",
         "scope": "e2dce",
         "mechanism": "e2dce-dtls",
         "ue": True,

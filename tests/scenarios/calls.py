@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -22,10 +22,13 @@ from dcsdk import (
 )
 from dcsdk.emulator import Network
 from dcsdk.emulator.lab.trace import TraceEvent
-from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
+from dcsdk.interfaces import AssociationEngine, ChannelAssociation, DatagramTransport
 from dcsdk.plugins.engines.native import NativeEngine
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.session import SessionDescription
+from dcsdk.session.line import MediaLine
+from dcsdk.session.line_paths import LinePaths
+from dcsdk.session.services import SessionServices
 
 BOB = "sip:bob@ims.example"
 ALICE = "sip:alice@ims.example"
@@ -42,19 +45,22 @@ def network_with(*faults: str, **values: Any) -> pytest.MarkDecorator:
 
 
 class WatchedMedia:
-    """A plug-in with an engine that remembers what it made, so that tests can look at all of it."""
+    """Remembers every media path that a client bound, and every association it began."""
 
     def __init__(self) -> None:
-        made = self.associations = list[Association]()
+        paths = self.associations = list[LinePaths]()
+        begun = self._begun = list[ChannelAssociation]()
+        self.change: Callable[[LinePaths], LinePaths] = lambda bound: bound
+        self._paths = paths
 
         class WatchedEngine(NativeEngine):
             name: ClassVar[str] = "watched"
 
-            def create(
-                self, path: DatagramPath, certificate: Any, config: Any = None
-            ) -> Association:
-                association = super().create(path, certificate, config)
-                made.append(association)
+            def attach(
+                self, transport: DatagramTransport, config: Any = None
+            ) -> ChannelAssociation:
+                association = super().attach(transport, config)
+                begun.append(association)
                 return association
 
         self._engine = WatchedEngine
@@ -63,15 +69,44 @@ class WatchedMedia:
     def dcsdk_engines(self) -> list[type[AssociationEngine]]:
         return [self._engine]
 
+    def watch(self, client: Client) -> None:
+        """Remember what the sessions of a client bind from now on."""
+        new_session = client._new_session
+
+        def watched(services: SessionServices) -> Session:
+            session = new_session(services)
+            bind = session._maker.bind
+
+            def remembered(line: MediaLine) -> LinePaths:
+                bound = self.change(bind(line))
+                self._paths.append(bound)
+                return bound
+
+            session._maker.bind = remembered  # type: ignore[method-assign]
+            return session
+
+        client._new_session = watched  # type: ignore[method-assign]
+
     @property
     def bytes_sent(self) -> int:
         """Bytes that left on every media path there ever was."""
-        return sum(item.stats().path.bytes_sent for item in self.associations)
+        paths = [item.paths.rtp for item in self._paths]
+        return sum(path.stats()["bytes_sent"] for path in paths if path is not None)
+
+    def bytes_sent_on(self, index: int) -> int:
+        """Bytes that left on one of the paths, counted from 0."""
+        path = self._paths[index].paths.rtp
+        return 0 if path is None else path.stats()["bytes_sent"]
+
+    def packets_sent_on(self, index: int) -> int:
+        """SCTP packets that left on one of the associations begun, counted from 0."""
+        begun = self._begun[index : index + 1]
+        return sum(item.stats().packets_sent for item in begun)
 
     @property
     def packets_sent(self) -> int:
         """SCTP packets that left inside DTLS: 0 as long as no peer was verified."""
-        return sum(item.stats().packets_sent for item in self.associations)
+        return sum(item.stats().packets_sent for item in self._begun)
 
 
 class Events(list[Event]):

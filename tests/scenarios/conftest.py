@@ -38,6 +38,7 @@ async def make_ue(ims_network: Network) -> AsyncIterator[MakeUe]:
             config = ims_network.client_config(name, **{"engine": "watched", **overrides})
             registry = Registry.load(plugins=(media, *plugins))
             client = Client(config, registry=registry, on_event=events.add)
+            media.watch(client)
             await stack.enter_async_context(client)
             if register:
                 await client.register()

@@ -75,7 +75,7 @@ async def test_both_ends_verify_each_other_but_cannot_know_whether_the_network_a
             assert channel.security.asserted_identity == who
             truth = ims_network.scope_of(channel.security.peer_fingerprint)
             assert truth is SecurityScope.E2E
-        assert [stream.role for stream in session.streams] == [
+        assert [stream.app.role for stream in session.streams] == [
             LineRole.BOOTSTRAP,
             LineRole.APPLICATION,
         ]
@@ -114,12 +114,12 @@ async def test_the_callee_sees_every_option_of_the_channel(alice: Ue, bob: Ue) -
             "moves",
             "whiteboard",
         )
-        assert (request.stream_id, request.line_index) == (1000, 1)
+        assert request.stream_id == 1000
         assert (request.dcmap.is_ordered, request.dcmap.max_retr) == (False, 3)
         assert request.dcmap.priority == 512
         channel = await request.accept()
         assert (await opening).max_retr == channel.max_retr == 3
-        assert answered.streams[1].app_id == "whiteboard"
+        assert answered.streams[1].app.app_id == "whiteboard"
 
 
 @pytest.mark.clause("RFC 8864 6.6", "TS 24.186 9.3.2.2.2")
@@ -127,7 +127,10 @@ async def test_channels_of_one_application_share_a_line(alice: Ue, bob: Ue) -> N
     async with a_call(alice, bob) as (session, answered):
         pairs = [await a_channel(session, answered, label=name) for name in ("one", "two", "three")]
         assert [one.stream_id for one, _ in pairs] == [1000, 1001, 1002]
-        assert [stream.stream_ids for stream in session.streams] == [(0, 10), (1000, 1001, 1002)]
+        assert [stream.app.stream_ids for stream in session.streams] == [
+            (0, 10),
+            (1000, 1001, 1002),
+        ]
         for one, other in pairs:
             await talk(one, other)
         assert len(alice.media.associations) == 2
@@ -140,7 +143,11 @@ async def test_channels_of_different_applications_have_lines_of_their_own(
     async with a_call(alice, bob) as (session, answered):
         for app in ("whiteboard", "file-drop"):
             await talk(*await a_channel(session, answered, app_id=app))
-        assert [stream.app_id for stream in session.streams] == [None, "whiteboard", "file-drop"]
+        assert [stream.app.app_id for stream in session.streams] == [
+            None,
+            "whiteboard",
+            "file-drop",
+        ]
 
 
 @pytest.mark.clause("TS 33.328 7.3.Y", "RFC 3264 8")
@@ -149,7 +156,7 @@ async def test_both_sides_open_channels(alice: Ue, bob: Ue) -> None:
         await talk(*await a_channel(session, answered, label="from alice"))
         await talk(*await a_channel(answered, session, label="from bob"))
         await talk(*await a_channel(session, answered, label="again"))
-        assert session.streams[1].stream_ids == answered.streams[1].stream_ids
+        assert session.streams[1].app.stream_ids == answered.streams[1].app.stream_ids
 
 
 @pytest.mark.clause("RFC 3261 14.1", "D10")
@@ -183,7 +190,7 @@ async def test_a_refused_channel_raises_and_the_call_goes_on(alice: Ue, bob: Ue)
             await opening
         with pytest.raises(ChannelClosed):
             await request.accept()
-        assert alice.media.associations[1].stats().path.bytes_sent == 0
+        assert alice.media.bytes_sent_on(1) == 0
         assert alice.media.bytes_sent >= before
         await talk(*await a_channel(session, answered, label="wanted"))
 
@@ -197,7 +204,7 @@ async def test_one_channel_of_a_line_is_refused_and_the_others_stay(alice: Ue, b
         with pytest.raises(UnsupportedByPeer):
             await opening
         await talk(*kept)
-        assert session.streams[1].stream_ids == answered.streams[1].stream_ids == (1000,)
+        assert session.streams[1].app.stream_ids == answered.streams[1].app.stream_ids == (1000,)
 
 
 async def test_a_request_nobody_decides_is_refused_in_time(make_ue: MakeUe) -> None:

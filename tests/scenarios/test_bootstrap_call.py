@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from dcsdk import (
-    DataChannels,
     LineRole,
     Session,
     SessionEnded,
@@ -65,7 +64,7 @@ async def test_the_caller_concludes_e2dce_from_registration_and_request(
 ) -> None:
     async with a_call(alice, bob) as (session, _):
         (stream,) = session.streams
-        assert stream.role is LineRole.BOOTSTRAP and stream.stream_ids == (0, 10)
+        assert stream.app.role is LineRole.BOOTSTRAP and stream.app.stream_ids == (0, 10)
         report = stream.security
         assert report.scope is SecurityScope.E2DCE
         assert report.signalling is SignallingSecurity.TLS
@@ -150,7 +149,7 @@ async def test_an_unknown_indication_is_ignored(alice: Ue, bob: Ue) -> None:
 async def test_a_call_may_ask_for_no_bootstrap_line(
     ims_network: Network, alice: Ue, bob: Ue
 ) -> None:
-    async with a_call(alice, bob, [DataChannels(bootstrap=False)]) as (session, _):
+    async with a_call(alice, bob, []) as (session, _):
         assert not session.bootstrap.is_available and session.bootstrap.stream_ids == ()
         with pytest.raises(UnsupportedByPeer):
             await session.bootstrap.applications()

@@ -106,7 +106,7 @@ async def test_488_to_a_reoffer_leaves_the_session_as_it_was(alice: Ue, bob: Ue)
             await session.open(label="chat")
         assert caught.value.status == 488
         assert len(session.streams) == 1 and len(alice.media.associations) == 2
-        assert alice.media.associations[1].stats().path.bytes_sent == 0
+        assert alice.media.bytes_sent_on(1) == 0
         assert await session.bootstrap.applications()
         assert not answered.is_ended
 
@@ -130,4 +130,4 @@ async def test_a_reoffer_nobody_answers_is_given_up_in_time(make_ue: MakeUe) -> 
     async with a_call(alice, bob) as (session, _):
         with pytest.raises(OperationTimeout):
             await session.open(label="chat")
-        assert alice.media.associations[1].stats().path.bytes_sent == 0
+        assert alice.media.bytes_sent_on(1) == 0

@@ -9,8 +9,8 @@ import pytest
 
 from dcsdk import CallRejected, DcsdkError, LocalProtocolError
 from dcsdk.errors import TransportError
-from dcsdk.interfaces import DatagramPath
 from dcsdk.plugins.signalling.sip_calls import SipIncomingInvitation
+from dcsdk.session.line_paths import LinePaths
 from tests.scenarios.calls import BOB, Ue
 
 
@@ -38,22 +38,20 @@ async def test_an_offer_of_too_many_lines_is_refused_before_a_socket_is_opened(
     assert caught.value.status == 488
 
 
-async def test_lines_made_before_one_failed_are_closed(
-    alice: Ue, bob: Ue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lines_made_before_one_failed_are_closed(alice: Ue, bob: Ue) -> None:
     calling = asyncio.create_task(alice.client.call(BOB))
     invitation = await hostile_invitation(bob, 4)
-    engine = bob.client._engine
-    bind = engine.bind_path
-    bound: list[DatagramPath] = []
+    bound: list[LinePaths] = []
 
-    async def bind_two(host: str, port: int = 0) -> DatagramPath:
-        if len(bound) == 2:
+    def bind_two(paths: LinePaths) -> LinePaths:
+        bound.append(paths)
+        if len(bound) > 2:
+            assert paths.paths.rtp is not None
+            paths.paths.rtp.close()
             raise TransportError("no more sockets")
-        bound.append(await bind(host, port))
-        return bound[-1]
+        return paths
 
-    monkeypatch.setattr(engine, "bind_path", bind_two)
+    bob.media.change = bind_two
     with pytest.raises(DcsdkError, match="no more sockets"):
         await bob.client.answer(invitation)
     with pytest.raises(CallRejected):

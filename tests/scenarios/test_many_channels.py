@@ -29,7 +29,7 @@ async def test_more_channels_than_the_bound_one_after_the_other(
             assert [message async for message in two] == []
         last = await a_channel(session, answered, label="last")
         await talk(*last)
-        assert session.streams[1].stream_ids == (last[0].stream_id,)
+        assert session.streams[1].app.stream_ids == (last[0].stream_id,)
         offer = list(messages(ims_network, "alice", "P-CSCF", "INVITE"))[-1]
         assert len(line_of(offer, 1).dcmaps) == 1
 

@@ -35,7 +35,7 @@ async def test_another_fingerprint_than_the_pinned_one_ends_the_line_before_any_
             await request.accept()
         with pytest.raises(FingerprintMismatch, match="pinned"):
             await opening
-        assert alice.media.associations[1].stats().path.bytes_sent == 0
+        assert alice.media.bytes_sent_on(1) == 0
         assert len(answered.streams) == len(session.streams) == 1, "told by port 0"
         assert bob.told(StreamClosed) == []
         assert await session.bootstrap.applications()

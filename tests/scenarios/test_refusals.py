@@ -35,14 +35,15 @@ from dcsdk.emulator import Network
 from dcsdk.emulator.lab.trace import TraceEvent
 from dcsdk.interfaces import (
     Agreement,
-    Attributes,
+    KeyingParameters,
     MediaIntent,
+    Paths,
+    SecureTransport,
+    SecurityAnswer,
     SecurityBackend,
     SecurityContext,
 )
-from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend
-from dcsdk.sdp.media import MediaDescription
-from dcsdk.sdp.session import SessionDescription
+from dcsdk.plugins.security.dtls_sctp import DtlsSctpBackend, OfferedDtls
 from tests.emulator.raw_ue import RawUe
 from tests.emulator.sdp import description, line
 from tests.scenarios.calls import (
@@ -159,7 +160,7 @@ async def test_a_wrong_answer_to_a_reoffer_costs_the_call_nothing_else(
     ims_network: Network, alice: Ue, bob: Ue, error: type[Exception]
 ) -> None:
     """The first call asks for no line, so the first answer there is to spoil is the re-offer's."""
-    async with a_call(alice, bob, [DataChannels(bootstrap=False)]) as (session, answered):
+    async with a_call(alice, bob, []) as (session, answered):
         opening = asyncio.create_task(session.open(label="chat"))
         accepting = asyncio.create_task((await next_request(answered)).accept())
         with pytest.raises(error):
@@ -169,7 +170,7 @@ async def test_a_wrong_answer_to_a_reoffer_costs_the_call_nothing_else(
             await accepting
         assert not session.is_ended and not answered.is_ended
         assert session.streams == ()
-        assert [stream.role for stream in answered.streams] == [LineRole.BOOTSTRAP]
+        assert [stream.app.role for stream in answered.streams] == [LineRole.BOOTSTRAP]
 
 
 # --- offers ---------------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ async def test_a_reserved_stream_id_is_left_out_of_the_answer(
         (answer,) = messages(ims_network, "bob", "P-CSCF", "200 OK (INVITE)")
         assert 5 in [dcmap.stream_id for dcmap in line_of(offer).dcmaps]
         assert [dcmap.stream_id for dcmap in line_of(answer).dcmaps] == [0]
-        assert answered.streams[0].stream_ids == (0,)
+        assert answered.streams[0].app.stream_ids == (0,)
 
 
 @pytest.mark.clause("E6", "TS 33.328 7.3.X step 5")
@@ -339,23 +340,35 @@ class Eager:
         class EagerBackend(DtlsSctpBackend):
             name: ClassVar[str] = "eager"
 
+            begun: SecureTransport | None = None
+
             async def answer(
                 self,
-                offer: MediaDescription,
-                session: SessionDescription,
+                offered: OfferedDtls,
                 intent: MediaIntent,
                 context: SecurityContext,
-            ) -> tuple[Attributes, Agreement]:
-                attributes, agreement = await super().answer(offer, session, intent, context)
-                if offer.dcmaps[0].stream_id < 1000:
-                    return attributes, agreement
-                association = eager.ue.media.associations[-1]
-                association.start(agreement.parameters)
-                association.start = lambda _: None  # type: ignore[method-assign]
+                current: Agreement | None,
+            ) -> SecurityAnswer:
+                answer = await super().answer(offered, intent, context, current)
+                assert isinstance(intent, DataChannels)
+                if intent.bootstrap or current is not None:
+                    return answer
+                bound = eager.ue.media.associations[-1]
+                assert bound.paths.rtp is not None
+                self.begun = self.open(answer.agreement.parameters, bound.paths, context)
+                bound.paths.rtp.set_remote(offered.side.address)
+                self.begun.start()
+                attributes = answer.attributes
                 if eager.fingerprint is not None:
                     said = {"fingerprint": eager.fingerprint}
                     attributes = tuple((name, said.get(name, value)) for name, value in attributes)
-                return attributes, agreement
+                return SecurityAnswer(attributes=attributes, agreement=answer.agreement)
+
+            def open(
+                self, parameters: KeyingParameters, paths: Paths, context: SecurityContext
+            ) -> SecureTransport:
+                begun, self.begun = self.begun, None
+                return begun or super().open(parameters, paths, context)
 
         self._backend = EagerBackend
 
@@ -385,8 +398,10 @@ def media_when_the_answer_came(network: Network, ue: Ue) -> list[tuple[int, int]
     def look(event: TraceEvent) -> None:
         is_answer = event.destination == "alice" and event.summary == "200 OK (INVITE)"
         if is_answer and len(ue.media.associations) > 1:
-            path = ue.media.associations[1].stats().path
-            seen.append((path.bytes_received, path.bytes_sent))
+            path = ue.media.associations[1].paths.rtp
+            assert path is not None
+            counters = path.stats()
+            seen.append((counters["bytes_received"], counters["bytes_sent"]))
 
     network.trace.subscribe(look)
     return seen
@@ -421,6 +436,6 @@ async def test_an_early_dtls_peer_that_is_not_the_signalled_one_is_shut_out(
         with pytest.raises((SecurityError, ConnectionError)):
             await accepting
         assert not session.is_ended
-        assert alice.media.associations[1].stats().packets_sent == 0
+        assert alice.media.packets_sent_on(1) == 0
     (received, sent) = seen[0]
     assert received > 0 and sent == 0

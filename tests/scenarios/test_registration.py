@@ -35,8 +35,8 @@ async def test_e2dce_is_named_by_exactly_one_token_in_all_three_headers(
 async def test_registration_tells_what_both_sides_support(alice: Ue) -> None:
     registration = alice.client.registration
     assert registration is not None
-    assert registration.capabilities.is_agreed("dc", SecurityScope.E2DCE)
-    assert not registration.capabilities.is_agreed("dc", SecurityScope.E2AE)
+    assert registration.capabilities.is_agreed("data_channel", SecurityScope.E2DCE)
+    assert not registration.capabilities.is_agreed("data_channel", SecurityScope.E2AE)
     assert registration.capabilities.data_channel.is_agreed
     assert registration.public_identities[0] == "sip:alice@ims.example"
     assert registration.grant.signalling is SignallingSecurity.TLS
@@ -93,7 +93,7 @@ async def test_wrong_password_is_refused(make_ue: MakeUe) -> None:
 async def test_network_without_mediasec_agrees_nothing(alice: Ue) -> None:
     registration = alice.client.registration
     assert registration is not None
-    assert not registration.capabilities.is_agreed("dc", SecurityScope.E2DCE)
+    assert not registration.capabilities.is_agreed("data_channel", SecurityScope.E2DCE)
 
 
 @pytest.mark.clause("E3", "RFC 3329 2.3.1")

@@ -21,10 +21,11 @@ from dcsdk import (
 )
 from dcsdk.emulator import Network
 from dcsdk.emulator.dc.fault_functions import VanishingEngine
-from dcsdk.interfaces import Association, AssociationEngine, DatagramPath
+from dcsdk.interfaces import AssociationEngine, ChannelAssociation, DatagramTransport
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.io.sip.transport import CLOSE_TIMEOUT_S
 from dcsdk.plugins.engines.native import NativeEngine
+from dcsdk.session.line_paths import LinePaths
 from tests.scenarios.calls import BOB, Ue, a_call, a_channel, dial, network_with, talk
 from tests.scenarios.conftest import MakeUe
 
@@ -44,17 +45,12 @@ class Impatient:
     """A plug-in with an engine that gives silent peers up after half a second, and can vanish."""
 
     def __init__(self) -> None:
-        impatient = self
-
         class Engine(NativeEngine):
             name: ClassVar[str] = "impatient"
 
-            async def bind_path(self, host: str, port: int = 0) -> DatagramPath:
-                return await impatient.vanishing.bind_path(host, port)
-
-            def create(
-                self, path: DatagramPath, certificate: Any, config: Any = None
-            ) -> Association:
+            def attach(
+                self, transport: DatagramTransport, config: Any = None
+            ) -> ChannelAssociation:
                 sctp = dataclasses.replace(
                     config.sctp,
                     rto_initial_s=0.1,
@@ -65,10 +61,15 @@ class Impatient:
                     hb_interval_s=0.2,
                 )
                 quick = dataclasses.replace(config, sctp=sctp, peer_timeout_s=None)
-                return super().create(path, certificate, quick)
+                return super().attach(transport, quick)
 
         self._engine = Engine
         self.vanishing = VanishingEngine(NativeEngine(EngineConfig()))
+
+    def cuttable(self, bound: LinePaths) -> LinePaths:
+        """Make the path of a line vanish with the others."""
+        assert bound.paths.rtp is not None
+        return LinePaths(bound.needs, rtp=self.vanishing.cuttable(bound.paths.rtp))
 
     @hookimpl
     def dcsdk_engines(self) -> list[type[AssociationEngine]]:
@@ -78,7 +79,9 @@ class Impatient:
 async def impatient_ue(make_ue: MakeUe, name: str, **values: Any) -> tuple[Ue, Impatient]:
     plugin = Impatient()
     config = {"engine": "impatient", "media_timeout_s": 3.0, "close_timeout_s": 0.5, **values}
-    return await make_ue(name, plugins=(plugin,), **config), plugin
+    ue = await make_ue(name, plugins=(plugin,), **config)
+    ue.media.change = plugin.cuttable
+    return ue, plugin
 
 
 def fall_silent(network: Network) -> None:

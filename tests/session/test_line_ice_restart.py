@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
@@ -21,18 +20,16 @@ from dcsdk.io.net.ice import IcePath
 from dcsdk.io.net.udp import UdpPath
 from dcsdk.io.net.udp_socket import UdpSocket
 from dcsdk.io.secure.engine_config import EngineConfig
-from dcsdk.plugins.engines.native import NativeEngine
-from dcsdk.plugins.engines.native_association import NativeAssociation
 from dcsdk.sdp.attributes import Setup
 from dcsdk.sdp.session import SessionDescription
-from dcsdk.session.line import MediaLine
-from dcsdk.session.line_path import IceMode
+from dcsdk.session.line_paths import IceMode
 
 from ..io.test_capture import blocks_of
-from ..memory_clients import a_pair, dialog_of
+from ..memory_clients import a_pair, dialog_of, offer_of
 from ..memory_signalling import Switchboard
+from .ends import End, EndLine
 from .test_line_restart import NEW_TLS_ID, answer_restart, line_up, moved, parameters_for
-from .test_negotiation import FILE, End, exchange, talk
+from .test_negotiation import FILE, exchange, talk
 
 pytestmark = pytest.mark.clause("RFC 8842 3.1", "RFC 8842 6", "RFC 8841 9.1", "E13", "D13")
 
@@ -45,26 +42,21 @@ async def ends_with(
     ours: IceMode = "full", theirs: IceMode = "full", *, config: EngineConfig | None = None
 ) -> AsyncIterator[tuple[End, End]]:
     """Two ends; ``config`` is for the second."""
-    alice, bob = End(ours), End(theirs)
-    if config is not None:
-        bob.services = dataclasses.replace(
-            bob.services, engine=NativeEngine(config), engine_config=config, capture=config.capture
-        )
+    alice, bob = End(ours), End(theirs, config=config)
     try:
         async with asyncio.timeout(2 * TIMEOUT_S):
             yield alice, bob
     finally:
-        for made in (*alice.made, *bob.made):
-            await made.close(0.1)
+        for end in (alice, bob):
+            await end.aclose(0.1)
 
 
-def path_of(line: MediaLine) -> DatagramPath:
+def path_of(line: EndLine) -> DatagramPath:
     """The path under a line."""
-    assert isinstance(line.association, NativeAssociation)
-    return line.association._transport._path
+    return line.transport._path
 
 
-def ice_of(line: MediaLine) -> IcePath:
+def ice_of(line: EndLine) -> IcePath:
     """The same, which is one of ICE."""
     path = path_of(line)
     assert isinstance(path, IcePath)
@@ -101,7 +93,7 @@ def without_ice(description: SessionDescription) -> SessionDescription:
 
 
 def go_over(
-    line: MediaLine, path: IcePath, answer: SessionDescription, *, is_controlling: bool = True
+    line: EndLine, path: IcePath, answer: SessionDescription, *, is_controlling: bool = True
 ) -> None:
     """Do as the peer what an answer of ours says."""
     remote = IceDescription.parse(answer.media[0].attributes, answer.attributes)
@@ -109,17 +101,17 @@ def go_over(
     path.set_remote_description(remote)
     path.start(is_controlling=is_controlling or remote.is_lite)
     is_client = answer.media[0].effective_setup(answer) is Setup.PASSIVE
-    line.association.restart(path, parameters_for(line, answer, is_client=is_client))
+    line.restart(path, parameters_for(line, answer, is_client=is_client))
 
 
-async def up(*lines: MediaLine) -> None:
+async def up(*lines: EndLine) -> None:
     for line in lines:
-        await line.association.wait_established(TIMEOUT_S)
+        await line.wait_established(TIMEOUT_S)
 
 
 async def restart(alice: End, bob: End, *, tls_id: str = NEW_TLS_ID) -> None:
     """A whole restart that the first end asks for."""
-    (line,), path = alice.made, bind(alice.services.ice)
+    (line,), path = alice.made, bind(alice.ice)
     is_controlling = ice_of(line).is_controlling
     answer = await answer_restart(bob, on_path(await alice.negotiation.offer({}), path, tls_id))
     go_over(line, path, answer, is_controlling=is_controlling)
@@ -175,7 +167,7 @@ async def test_data_flows_across_a_restart_onto_a_new_ice_session(
         assert after.port != before.port
         for name in ("tls-id", "ice-ufrag", "ice-pwd", "candidate"):
             assert not set(after.get_all(name)) & set(before.get_all(name)), name
-        assert [each.association.stats().restarts for each in (line, answering)] == [1, 1]
+        assert [each.stats().restarts for each in (line, answering)] == [1, 1]
         assert [is_closed(path) for path in old_paths] == [True, True]
         assert (ice_of(line).is_controlling, ice_of(answering).is_controlling) == roles
         assert answering.report.peer_fingerprint == line.report.local_fingerprint
@@ -198,7 +190,7 @@ async def test_it_can_be_done_again_and_again() -> None:
         for number in range(3):
             await restart(alice, bob, tls_id=str(number) * 32)
             await talk(line.channels[1000], answering.channels[1000])
-        assert answering.association.stats().restarts == 3
+        assert answering.stats().restarts == 3
 
 
 @pytest.mark.clause("RFC 8842 5.5")
@@ -214,7 +206,7 @@ async def test_the_next_reoffer_keeps_the_new_association_and_its_ice_session() 
         for name in ("tls-id", "ice-ufrag", "ice-pwd"):
             assert again.media[0].get(name) == answer.media[0].get(name)
         assert again.media[0].port == answer.media[0].port
-        assert answering.association.stats().restarts == 1
+        assert answering.stats().restarts == 1
         await talk(line.channels[1000], answering.channels[1000])
 
 
@@ -223,7 +215,7 @@ async def test_an_ice_restart_alone_keeps_the_association_and_the_socket() -> No
     async with ends_with() as (alice, bob):
         line, answering = await line_up(alice, bob)
         before, path = answering.description, ice_of(answering)
-        ice_of(line).restart()
+        ice_of(line).prepare_restart()
         await keep_talking(
             line.channels[1000], answering.channels[1000], lambda: reoffer(alice, bob)
         )
@@ -231,13 +223,13 @@ async def test_an_ice_restart_alone_keeps_the_association_and_the_socket() -> No
         assert (after.port, after.tls_id) == (before.port, before.tls_id)
         assert after.get("ice-ufrag") != before.get("ice-ufrag")
         assert ice_of(answering) is path
-        assert answering.association.stats().restarts == 0
+        assert answering.stats().restarts == 0
 
 
 async def test_an_ice_restart_and_then_a_new_association_on_top_of_it() -> None:
     async with ends_with() as (alice, bob):
         line, answering = await line_up(alice, bob)
-        ice_of(line).restart()
+        ice_of(line).prepare_restart()
         await reoffer(alice, bob)
         await restart(alice, bob)
         await talk(line.channels[1000], answering.channels[1000])
@@ -249,14 +241,13 @@ async def test_a_session_refuses_it_without_an_ice_restart_and_moves_with_one() 
         theirs = await (await anext(answered.incoming())).accept()
         ours = await opening
         with pytest.raises(CallRejected, match="488"):
-            await dialog_of(session).reoffer(
-                moved(await session.negotiation.offer({})), timeout_s=5
-            )
+            await dialog_of(session).reoffer(moved(await offer_of(session)), timeout_s=5)
         await talk(ours, theirs)
-        path, (line,) = bind(), session.negotiation.media_lines
-        offer = on_path(await session.negotiation.offer({}), path)
+        path, line, peer = bind(), EndLine(), EndLine()
+        (line.line,), (peer.line,) = session._negotiation.lines, answered._negotiation.lines
+        offer = on_path(await offer_of(session), path)
         go_over(line, path, await dialog_of(session).reoffer(offer, timeout_s=5))
-        await up(line, *answered.negotiation.media_lines)
+        await up(line, peer)
         await talk(ours, theirs)
         assert [stats.restarts for stats in answered.stats().values()] == [1]
 
@@ -270,7 +261,7 @@ async def test_a_line_that_fell_back_to_plain_udp_restarts_on_plain_udp() -> Non
         answer = await answer_restart(bob, offer)
         assert not answer.media[0].has("ice-ufrag")
         is_client = answer.media[0].effective_setup(answer) is Setup.PASSIVE
-        line.association.restart(path, parameters_for(line, answer, is_client=is_client))
+        line.restart(path, parameters_for(line, answer, is_client=is_client))
         await up(line, answering)
         await talk(line.channels[1000], answering.channels[1000])
 
@@ -283,11 +274,11 @@ async def test_an_answer_may_move_a_line_that_fell_back_to_plain_udp() -> None:
         answer = moved(await bob.answer(offer), port=path.local_address[1])
         assert await alice.negotiation.take_answer(answer, {}) == [line]
         is_client = answer.media[0].setup is Setup.ACTIVE
-        answering.association.restart(path, parameters_for(answering, offer, is_client=is_client))
+        answering.restart(path, parameters_for(answering, offer, is_client=is_client))
         line.start()
         await up(line, answering)
         await talk(line.channels[1000], answering.channels[1000])
-        assert (line.address, line.association.stats().restarts) == (address, 1)
+        assert (line.address, line.stats().restarts) == (address, 1)
 
 
 async def test_a_path_of_ice_shares_its_address_with_no_other() -> None:
@@ -320,7 +311,7 @@ async def test_a_peer_may_leave_ice_along_with_the_old_association() -> None:
         answer = await answer_restart(bob, moved(offer, port=path.local_address[1]))
         assert not answer.media[0].has("ice-ufrag")
         is_client = answer.media[0].effective_setup(answer) is Setup.PASSIVE
-        line.association.restart(path, parameters_for(line, answer, is_client=is_client))
+        line.restart(path, parameters_for(line, answer, is_client=is_client))
         await up(line, answering)
         await talk(line.channels[1000], answering.channels[1000])
 

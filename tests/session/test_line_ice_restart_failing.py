@@ -10,7 +10,6 @@ import pytest
 from dcsdk.errors import FingerprintMismatch, NegotiationError, PeerUnreachable
 from dcsdk.ice.sdp import IceDescription
 from dcsdk.io.secure.engine_config import EngineConfig
-from dcsdk.plugins.engines.native_association import NativeAssociation
 from dcsdk.tls.certificate import Certificate
 
 from .test_line_ice_restart import (
@@ -65,12 +64,10 @@ async def test_a_restart_that_is_not_answered_leaves_the_line_and_its_ice_as_the
         before, path = answering.description, ice_of(answering)
         with closing(bind()) as nowhere:
             offer = on_path(await alice.negotiation.offer({}), nowhere)
-        offered = bob.negotiation.review(offer, dc_allowed=True)
-        _, fresh = await bob.negotiation.answer(offered, offer, {0: (answering, ())})
-        assert fresh == [answering] and answering.is_restarting
-        assert answering.description.get("ice-ufrag") != before.get("ice-ufrag")
-        answering.forget_restart()
-        assert answering.description == before
+        prepared = await bob.prepare(offer)
+        assert prepared.description.media[0].get("ice-ufrag") != before.get("ice-ufrag")
+        await prepared.rollback()
+        assert answering.description == before and not answering.is_restarting
         assert ice_of(answering) is path and not is_closed(path)
         await restart(alice, bob)
         await talk(line.channels[1000], answering.channels[1000])
@@ -86,7 +83,7 @@ async def test_a_wrong_fingerprint_on_the_new_session_ends_the_line() -> None:
         offer = spoil_answer(await alice.negotiation.offer({}), "fingerprint", wrong)
         go_over(line, path, await answer_restart(bob, on_path(offer, path)))
         with pytest.raises(FingerprintMismatch):
-            await answering.association.wait_established(TIMEOUT_S)
+            await answering.wait_established(TIMEOUT_S)
         with pytest.raises(FingerprintMismatch):
             await channel.send("over the old association")
         assert is_closed(old)
@@ -107,11 +104,10 @@ async def test_a_restart_that_never_completes_ends_the_line(is_ice_alive: bool) 
                 silent.start(is_controlling=True)
                 await silent.wait_selected(TIMEOUT_S)
             await talk(line.channels[1000], answering.channels[1000])  # meanwhile, the old way
-            assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._transport._handshake
+            handshake = answering.transport._handshake
             assert handshake is not None
             with pytest.raises(PeerUnreachable):
-                await answering.association.wait_established(TIMEOUT_S)
+                await answering.wait_established(TIMEOUT_S)
         assert is_closed(old) and is_closed(handshake.path)
 
 
@@ -123,14 +119,13 @@ async def test_a_second_restart_takes_the_place_of_one_that_never_completes() ->
             with closing(bind()) as silent:
                 offer = on_path(await alice.negotiation.offer({}), silent, tls_id)
                 await answer_restart(bob, offer)
-            assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._transport._handshake
+            handshake = answering.transport._handshake
             assert handshake is not None
             forgotten.append(handshake.path)
         await restart(alice, bob)
         await talk(line.channels[1000], answering.channels[1000])
         assert [is_closed(path) for path in forgotten] == [True] * 3
-        assert answering.association.stats().restarts == 1
+        assert answering.stats().restarts == 1
 
 
 async def test_a_second_restart_without_new_ice_credentials_is_refused() -> None:
@@ -156,7 +151,7 @@ async def test_a_peer_that_vanishes_during_a_restart_ends_the_line() -> None:
         ice_of(line).close()  # without a word
         path.close()
         with pytest.raises(PeerUnreachable):
-            await answering.association.wait_established(TIMEOUT_S)
+            await answering.wait_established(TIMEOUT_S)
         with pytest.raises(PeerUnreachable):
             await channel.send("to nobody")
 
@@ -166,8 +161,7 @@ async def test_a_line_can_be_closed_while_a_restart_is_under_way() -> None:
         _, answering = await line_up(alice, bob)
         with closing(bind()) as silent:
             await answer_restart(bob, on_path(await alice.negotiation.offer({}), silent))
-            assert isinstance(answering.association, NativeAssociation)
-            handshake = answering.association._transport._handshake
+            handshake = answering.transport._handshake
             assert handshake is not None
             old = ice_of(answering)
             await answering.close(0.1)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from unittest.mock import patch
 
 import pytest
 
 from dcsdk.errors import FingerprintMismatch, NegotiationError
-from dcsdk.interfaces import Agreement, DtlsSctpParameters
+from dcsdk.interfaces import DtlsSctpParameters
 from dcsdk.io.net.udp import UdpPath
+from dcsdk.io.secure.dtls_transport import DtlsTransport
 from dcsdk.sdp.session import SessionDescription
-from dcsdk.security import SecurityReport, SecurityScope
-from dcsdk.session.line import MediaLine
-from dcsdk.session.line_restart import report_during_restart
 from dcsdk.tls.certificate import Certificate
 
-from .test_negotiation import CHAT, FILE, End, ends, exchange, spoil_answer, talk
+from .ends import End, EndLine
+from .test_negotiation import CHAT, FILE, ends, exchange, spoil_answer, talk
 
 __all__ = ["ends"]
 
@@ -37,7 +36,7 @@ def moved(
 
 
 def parameters_for(
-    line: MediaLine, description: SessionDescription, *, is_client: bool
+    line: EndLine, description: SessionDescription, *, is_client: bool
 ) -> DtlsSctpParameters:
     """What a peer makes of a description of ours, or we of a peer's."""
     media = description.media[0]
@@ -50,7 +49,7 @@ def parameters_for(
     )
 
 
-async def line_up(alice: End, bob: End) -> tuple[MediaLine, MediaLine]:
+async def line_up(alice: End, bob: End) -> tuple[EndLine, EndLine]:
     line = await alice.line()
     await exchange(alice, bob, {line: [CHAT]})
     await talk(line.channels[1000], bob.made[0].channels[1000])
@@ -79,10 +78,10 @@ async def test_a_reoffer_with_a_new_tls_id_gets_a_new_port_and_tls_id(
     assert media.port != before.port
     assert media.tls_id not in (before.tls_id, None)
     is_client = str(media.effective_setup(answer)) == "passive"
-    line.association.restart(path, parameters_for(line, answer, is_client=is_client))
+    line.restart(path, parameters_for(line, answer, is_client=is_client))
     for each in (line, theirs):
-        await each.association.wait_established(10)
-        assert each.association.stats().restarts == 1
+        await each.wait_established(10)
+        assert each.stats().restarts == 1
     assert await theirs.channels[1000].receive() == "during, the old way"
     await talk(line.channels[1000], theirs.channels[1000])
     await talk(line.channels[1001], theirs.channels[1001])
@@ -97,12 +96,12 @@ async def test_the_next_reoffer_keeps_the_new_association(ends: tuple[End, End])
     path = UdpPath.bind("127.0.0.1")
     offer = moved(await alice.negotiation.offer({}), port=path.local_address[1])
     answer = await answer_restart(bob, offer)
-    line.association.restart(path, parameters_for(line, answer, is_client=False))
-    await theirs.association.wait_established(10)
+    line.restart(path, parameters_for(line, answer, is_client=False))
+    await theirs.wait_established(10)
     again = await answer_restart(bob, offer)
     assert again.media[0].tls_id == answer.media[0].tls_id
     assert again.media[0].port == answer.media[0].port
-    assert theirs.association.stats().restarts == 1
+    assert theirs.stats().restarts == 1
     await talk(line.channels[1000], theirs.channels[1000])
 
 
@@ -114,9 +113,9 @@ async def test_a_wrong_fingerprint_on_restart_ends_the_line(ends: tuple[End, End
     wrong = str(Certificate.generate().fingerprint)
     offer = moved(await alice.negotiation.offer({}), port=path.local_address[1])
     answer = await answer_restart(bob, spoil_answer(offer, "fingerprint", wrong))
-    line.association.restart(path, parameters_for(line, answer, is_client=False))
+    line.restart(path, parameters_for(line, answer, is_client=False))
     with pytest.raises(FingerprintMismatch):
-        await theirs.association.wait_established(10)
+        await theirs.wait_established(10)
     with pytest.raises(FingerprintMismatch):
         await channel.send("over the old association")
 
@@ -132,12 +131,12 @@ async def test_an_answer_may_move_to_a_new_port(ends: tuple[End, End]) -> None:
     assert fresh == [line] and line.is_restarting
     is_client = str(answer.media[0].setup) == "active"
     parameters = parameters_for(theirs, offer, is_client=is_client)
-    theirs.association.restart(path, parameters)
+    theirs.restart(path, parameters)
     line.start()
     for each in (line, theirs):
-        await each.association.wait_established(10)
+        await each.wait_established(10)
     await talk(line.channels[1000], theirs.channels[1000])
-    assert line.association.stats().restarts == 1
+    assert line.stats().restarts == 1
     assert (line.description.port, line.description.tls_id) == (before.port, before.tls_id)
 
 
@@ -157,15 +156,13 @@ async def test_a_restart_that_is_not_answered_leaves_the_line_as_it_was(
 ) -> None:
     alice, bob = ends
     line, theirs = await line_up(alice, bob)
-    before = theirs.description
+    before, transport = theirs.description, theirs.transport
     offer = moved(await alice.negotiation.offer({}), port=9)
-    offered = bob.negotiation.review(offer, dc_allowed=True)
-    accepted = {0: (theirs, ())}
-    _, fresh = await bob.negotiation.answer(offered, offer, accepted)
-    assert fresh == [theirs] and theirs.is_restarting
-    assert theirs.description.port != before.port
-    theirs.forget_restart()
-    assert theirs.description == before
+    prepared = await bob.prepare(offer)
+    assert prepared.description.media[0].port != before.port
+    await prepared.rollback()
+    assert theirs.description == before and theirs.transport is transport
+    assert not theirs.is_restarting
     await talk(line.channels[1000], theirs.channels[1000])
 
 
@@ -179,37 +176,19 @@ async def test_a_new_sctp_association_on_a_line_is_refused(ends: tuple[End, End]
     await talk(line.channels[1000], theirs.channels[1000])
 
 
-async def test_an_engine_that_cannot_move_and_a_path_of_ice_refuse() -> None:
+async def test_a_transport_that_cannot_move_and_a_path_of_ice_refuse() -> None:
     alice, bob = End("full"), End("full")
     try:
         line, theirs = await line_up(alice, bob)
         offer = moved(await alice.negotiation.offer({}), port=9)
         with pytest.raises(NegotiationError, match="ICE"):
             await bob.answer(offer)
-        flags = type(bob.services.engine).flags
-        bob.services.engine.flags = dataclasses.replace(flags, restart=False)  # type: ignore[misc]
-        with pytest.raises(NegotiationError, match="engine"):
+        with (
+            patch.object(DtlsTransport, "is_renewable", False),
+            pytest.raises(NegotiationError, match="cannot move"),
+        ):
             await bob.answer(offer)
         await talk(line.channels[1000], theirs.channels[1000])
     finally:
-        for made in (*alice.made, *bob.made):
-            await made.close()
-
-
-def test_a_report_never_claims_more_before_the_new_peer_is_verified() -> None:
-    report = SecurityReport(scope=SecurityScope.E2E, backend="dtls_sctp", reason="pinned")
-    for scope, kept in ((SecurityScope.E2DCE, True), (SecurityScope.NETWORK_DECIDES, False)):
-        agreement = Agreement(
-            parameters=DtlsSctpParameters(
-                dtls_role="client",
-                remote_address=("127.0.0.1", 9),
-                remote_fingerprints=(),
-                local_tls_id=None,
-                remote_tls_id=None,
-            ),
-            scope=scope,
-            reason="new",
-        )
-        after = report_during_restart(report, agreement)
-        assert (after == report) is kept
-        assert kept or (after.scope, after.reason) == (scope, "new")
+        for end in (alice, bob):
+            await end.aclose()

@@ -9,25 +9,26 @@ import pytest
 
 from dcsdk import (
     CallRejected,
+    ChannelParameters,
     ConfigError,
+    DataChannels,
     DcsdkError,
     FingerprintMismatch,
-    LocalProtocolError,
     ProtocolError,
     RemoteProtocolError,
     Session,
     TransportError,
     UnsupportedByPeer,
 )
-from dcsdk.interfaces import DtlsSctpParameters
+from dcsdk.interfaces import DtlsSctpParameters, Paths, SecureTransport
 from dcsdk.io.net.udp import UdpPath
 from dcsdk.sdp.attributes import Setup
-from dcsdk.sdp.dcmap import Dcmap
 from dcsdk.sdp.session import SessionDescription
-from dcsdk.session.line import MediaLine
-from dcsdk.session.session import MAX_GLARE_RETRIES, MAX_WAITING_REQUESTS
+from dcsdk.session.decisions import MAX_WAITING_REQUESTS
+from dcsdk.session.exchange import New
+from dcsdk.session.session import MAX_GLARE_RETRIES
 from dcsdk.tls.certificate import Certificate
-from tests.memory_clients import a_pair, dialog_of
+from tests.memory_clients import a_pair, dialog_of, offer_of
 from tests.memory_signalling import Switchboard
 
 
@@ -88,7 +89,7 @@ async def test_491_is_tried_again_with_a_new_offer(board: Switchboard) -> None:
     async with a_pair(board) as (session, answered):
         dialog_of(session).statuses.extend([491] * MAX_GLARE_RETRIES)
         await channel(session, answered)
-        assert len(session.negotiation.lines) == 1
+        assert len(session._negotiation.slots) == 1
 
 
 @pytest.mark.clause("D10", "RFC 3261 14.1")
@@ -98,7 +99,7 @@ async def test_endless_491_is_given_up(board: Switchboard) -> None:
         with pytest.raises(CallRejected) as caught:
             await session.open()
         assert caught.value.status == 491
-        assert session.negotiation.lines == []
+        assert session._negotiation.slots == []
         await channel(session, answered)
 
 
@@ -117,8 +118,8 @@ async def test_an_offer_that_is_taken_back_leaves_both_sides_as_they_were(
             with pytest.raises(CallRejected):
                 await request.accept()
             for end in (session, answered):
-                assert len(end.negotiation.lines) == 1
-                assert [stream.stream_ids for stream in end.streams] == [(1000,)]
+                assert len(end._negotiation.slots) == 1
+                assert [stream.app.stream_ids for stream in end.streams] == [(1000,)]
         await channel(session, answered, "next")
         await channel(answered, session, "and back")
 
@@ -151,7 +152,10 @@ async def test_refused_channels_take_no_room_from_others(board: Switchboard) -> 
                 await opening
         await channel(session, answered, "last")
         (stream,) = session.streams
-        assert stream.stream_ids == (1000, 1001 + bound)  # a refused one may still be under reset
+        assert stream.app.stream_ids == (
+            1000,
+            1001 + bound,
+        )  # a refused one may still be under reset
 
 
 # --- answers that are wrong -----------------------------------------------------------------------
@@ -205,8 +209,8 @@ async def test_a_peer_that_cannot_be_told_is_logged(
 async def test_an_answer_that_revives_a_closed_line_is_an_error(board: Switchboard) -> None:
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
-        (line,) = session.negotiation.media_lines
-        await line.close()
+        (line,) = session._negotiation.lines
+        await line.aclose(2.0)
         dialog = dialog_of(session)
 
         def revive(answer: SessionDescription) -> SessionDescription:
@@ -228,7 +232,7 @@ async def test_an_offer_with_fewer_lines_than_the_session_is_refused(board: Swit
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
         empty = SessionDescription.create(
-            origin=session.negotiation._origin, connection=None, media=()
+            origin=session._negotiation._origin, connection=None, media=()
         )
         with pytest.raises(CallRejected) as caught:
             await dialog_of(session).reoffer(empty, timeout_s=5)
@@ -242,7 +246,7 @@ async def test_an_offer_of_a_new_sctp_association_on_a_line_in_use_is_refused(
 ) -> None:
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
-        offer = await session.negotiation.offer({})
+        offer = await offer_of(session)
         changed = offer.replace_media(0, offer.media[0].replacing("sctp-port", "5001"))
         with pytest.raises(CallRejected) as caught:
             await dialog_of(session).reoffer(changed, timeout_s=5)
@@ -263,6 +267,15 @@ def new_parameters(answer: SessionDescription) -> DtlsSctpParameters:
     )
 
 
+def go_over(session: Session, path: UdpPath, answer: SessionDescription) -> SecureTransport:
+    """Do as the peer what an answer says: a new association on a path of our own."""
+    transport, parameters = session._negotiation.lines[0].transport, new_parameters(answer)
+    transport.renew(parameters.dtls, Paths(rtp=path))
+    path.set_remote(parameters.remote_address)
+    transport.start()
+    return transport
+
+
 @pytest.mark.clause("RFC 8842 3.1", "RFC 8841 9.1", "D13")
 async def test_an_offer_of_a_new_dtls_association_moves_the_line_and_keeps_its_channels(
     board: Switchboard,
@@ -271,14 +284,12 @@ async def test_an_offer_of_a_new_dtls_association_moves_the_line_and_keeps_its_c
         opening = asyncio.create_task(session.open(label="stays"))
         theirs = await (await anext(answered.incoming())).accept()
         ours = await opening
-        offer = await session.negotiation.offer({})
+        offer = await offer_of(session)
         path = UdpPath.bind("127.0.0.1")
         media = offer.media[0].replacing("tls-id", "0" * 32)
         moved = media.with_port(path.local_address[1])
         answer = await dialog_of(session).reoffer(offer.replace_media(0, moved), timeout_s=5)
-        association = session.negotiation.media_lines[0].association
-        association.restart(path, new_parameters(answer))
-        await association.wait_established(5)
+        await go_over(session, path, answer).wait_established(5)
         await ours.send("over the new one")
         assert await theirs.receive() == "over the new one"
         assert [stats.restarts for stats in answered.stats().values()] == [1]
@@ -291,15 +302,15 @@ async def test_a_wrong_certificate_on_the_new_association_ends_the_line(
 ) -> None:
     async with a_pair(board) as (session, answered), asyncio.timeout(10):
         await channel(session, answered)
-        offer = await session.negotiation.offer({})
+        offer = await offer_of(session)
         media = offer.media[0]
         nobody = str(Certificate.generate().fingerprint)
         changed = media.replacing("tls-id", "0" * 32).replacing("fingerprint", nobody)
         path = UdpPath.bind("127.0.0.1")
         moved = changed.with_port(path.local_address[1])
         answer = await dialog_of(session).reoffer(offer.replace_media(0, moved), timeout_s=5)
-        theirs = answered.negotiation.media_lines[0].association
-        session.negotiation.media_lines[0].association.restart(path, new_parameters(answer))
+        theirs = answered._negotiation.lines[0].transport
+        go_over(session, path, answer)
         assert isinstance(await theirs.wait_closed(), FingerprintMismatch)
         for _ in range(3):
             await asyncio.sleep(0)  # the session hears of it as we did
@@ -313,19 +324,19 @@ async def test_a_channel_that_the_offer_no_longer_has_is_closed(board: Switchboa
         opening = asyncio.create_task(session.open(label="goes"))
         goes = await (await anext(answered.incoming())).accept()
         await opening
-        offer = await session.negotiation.offer({})
+        offer = await offer_of(session)
         kept = [value for value in offer.media[0].get_all("dcmap") if "goes" not in value]
         media = offer.media[0].without("dcmap").with_attributes(("dcmap", v) for v in kept)
         await dialog_of(session).reoffer(offer.replace_media(0, media), timeout_s=5)
         assert [message async for message in goes] == []
-        assert answered.streams[0].stream_ids == (1000,)
+        assert answered.streams[0].app.stream_ids == (1000,)
 
 
 @pytest.mark.clause("D14", "RFC 3264 8.2")
 async def test_a_line_that_the_offer_closes_is_closed(board: Switchboard) -> None:
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
-        offer = await session.negotiation.offer({})
+        offer = await offer_of(session)
         closing = offer.replace_media(0, offer.media[0].rejected())
         await dialog_of(session).reoffer(closing, timeout_s=5)
         assert answered.streams == ()
@@ -333,17 +344,19 @@ async def test_a_line_that_the_offer_closes_is_closed(board: Switchboard) -> Non
 
 async def test_more_requests_than_may_wait_are_refused_at_once(board: Switchboard) -> None:
     async with a_pair(board) as (session, answered), asyncio.timeout(10):
-        changes: dict[MediaLine, list[Dcmap]] = {}
-        for start in (1000, 2000):
-            line = await session._application_line(None, None)
-            changes[line] = [Dcmap(stream_id=start + number) for number in range(40)]
-        offer = await session.negotiation.offer(changes)
-        exchange = asyncio.create_task(dialog_of(session).reoffer(offer, timeout_s=10))
+        intents = [
+            DataChannels(bootstrap=False, channels=(ChannelParameters(),) * 40) for _ in range(2)
+        ]
+        plans = [New(session._maker.line(intent)) for intent in intents]
+        offered = await session._negotiation.offer(plans)
+        exchange = asyncio.create_task(
+            dialog_of(session).reoffer(offered.description, timeout_s=10)
+        )
         for _ in range(MAX_WAITING_REQUESTS):
             (await anext(answered.incoming())).refuse()
         answer = await exchange
         assert [media.is_rejected for media in answer.media] == [True, True]
-        await session.negotiation.take_answer(answer, changes)
+        await offered.rollback()
 
 
 @pytest.mark.clause("RFC 3264 8.1")
@@ -356,32 +369,18 @@ async def test_the_place_of_a_refused_line_is_used_again(board: Switchboard) -> 
                 with pytest.raises(UnsupportedByPeer):
                     await opening
         await channel(session, answered)
-        assert len(session.negotiation.lines) == len(answered.negotiation.lines) == 1
+        assert len(session._negotiation.slots) == len(answered._negotiation.slots) == 1
 
 
 @pytest.mark.clause("RFC 3264 8.1", "RFC 8842 3.1")
 async def test_the_place_of_a_line_the_peer_still_has_is_left_alone(board: Switchboard) -> None:
     async with a_pair(board) as (session, answered):
         await channel(session, answered)
-        (line,) = session.negotiation.media_lines
-        await line.close()
+        (line,) = session._negotiation.lines
+        await line.aclose(2.0)
         await channel(session, answered)
         assert [stream.index for stream in session.streams] == [1]
         assert [stream.index for stream in answered.streams] == [1]
-
-
-@pytest.mark.clause("RFC 8864 6.1")
-async def test_an_id_that_is_in_use_is_refused_locally(board: Switchboard) -> None:
-    async with a_pair(board) as (session, answered):
-        await channel(session, answered)
-        (line,) = session.negotiation.media_lines
-        (dcmap,) = offer_dcmaps(await session.negotiation.offer({}))
-        with pytest.raises(LocalProtocolError, match="in use"):
-            await session.negotiation.offer({line: [dcmap]})
-
-
-def offer_dcmaps(offer: SessionDescription) -> tuple[object, ...]:
-    return offer.media[0].dcmaps
 
 
 @pytest.mark.clause("D5", "RFC 8864 6.2")
@@ -397,7 +396,7 @@ async def test_a_channel_that_cannot_be_described_is_refused_before_anything_is_
         with pytest.raises((ConfigError, ProtocolError)):
             await session.open(**options)
         assert dialog_of(session).pending is None
-        assert session.negotiation.lines == []
+        assert session._negotiation.slots == []
         await channel(session, answered)
 
 

@@ -79,7 +79,7 @@ class Dcmf:
         self,
         *,
         engine: AssociationEngine,
-        http: AppProtocol,
+        http: AppProtocol[Any],
         certificate: Certificate | None = None,
         engine_config: Any = None,
         host: str = "127.0.0.1",

@@ -126,7 +126,11 @@ class VanishingEngine(AssociationEngine):
 
     async def bind_path(self, host: str, port: int = 0) -> DatagramPath:
         """Bind a path that can be cut."""
-        path = _VanishingPath(await self._engine.bind_path(host, port))
+        return self.cuttable(await self._engine.bind_path(host, port))
+
+    def cuttable(self, bound: DatagramPath) -> DatagramPath:
+        """Make a path cuttable with the others."""
+        path = _VanishingPath(bound)
         path.is_cut = self._is_cut
         self._paths.append(path)
         return path

@@ -60,7 +60,7 @@ class MfResource:
         path: DatagramPath,
         association: Association,
         certificate: Certificate,
-        http: AppProtocol,
+        http: AppProtocol[Any],
         proxy: HttpProxy,
         trace: TraceBus | None,
     ) -> None:

@@ -18,18 +18,24 @@ FIRST_APPLICATION_STREAM_ID = 1000
 """TS 24.186 9.3.2.2.2: lower ids are bootstrap channels or reserved."""
 
 
-class HttpProtocol(AppProtocol):
+class HttpProtocol(AppProtocol[HttpChannel | HttpServerChannel]):
     """The application protocol ``http``."""
 
     subprotocol: ClassVar[str] = "http"
 
     def start(
-        self, carrier: Any, *, is_opener: bool, limits: HttpLimits | None = None
+        self,
+        carrier: Any,
+        agreed: Any = None,
+        *,
+        is_opener: bool,
+        limits: HttpLimits | None = None,
     ) -> HttpChannel | HttpServerChannel:
         """Run HTTP on an open channel.
 
         Args:
             carrier: the :class:`dcsdk.datachannel.channel.DataChannel`.
+            agreed: nothing: HTTP negotiates no attributes.
             is_opener: our side is the client. A UE is always the client on a bootstrap channel,
                 whoever offered it (TS 23.228 AC.7.1).
             limits: by default by stream id: bootstrap channels are bounded, application channels

@@ -488,4 +488,4 @@ async def test_bootstrap_channels_are_bounded_and_application_channels_are_not()
         server = HttpProtocol().start(near, is_opener=False)
         assert isinstance(server, HttpServerChannel)
         assert server._limits is limits
-    assert HttpProtocol.dcmap_defaults().subprotocol == "http"
+    assert HttpProtocol.subprotocol == "http"
