@@ -254,6 +254,17 @@ def test_parts_that_must_not_know_each_other_keep_apart() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_what_negotiates_lines_knows_no_medium() -> None:
+    general = ("exchange", "line", "line_paths", "negotiation", "services", "transport_group")
+    wrong = [
+        f"{path}:{line} imports {other}"
+        for path in (f"dcsdk/session/{name}.py" for name in general)
+        for line, other in parts_imported(path)
+        if other in {"datachannel", "plugins"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_package_imports_nothing_from_beside_it() -> None:
     outside = {"apps", "benchmarks", "examples", "tests"}
     wrong = [

@@ -59,7 +59,6 @@ from dcsdk.interfaces.paths import (
     Address,
     DatagramPath,
     DatagramReceiver,
-    Demux,
     Paths,
     StreamPath,
 )
@@ -115,7 +114,6 @@ __all__ = [
     "DatagramPath",
     "DatagramReceiver",
     "DatagramTransport",
-    "Demux",
     "DtlsParameters",
     "DtlsRole",
     "DtlsSctpParameters",

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from dcsdk.interfaces.paths import Address, Demux
+from dcsdk.interfaces.paths import Address
 from dcsdk.interfaces.transports import SecureTransport
 from dcsdk.interfaces.values import Attributes
 from dcsdk.sdp.fingerprint import Fingerprint
@@ -45,7 +45,6 @@ class MediaIntent:
         scope: between whom the line shall be protected; ``None`` follows policy and registration.
         security: name of the backend; ``None`` leaves the choice to policy.
         pinned_fingerprint: the peer's fingerprint known beforehand; proves ``E2E``.
-        is_bundled: share path and keys with the other bundled lines of the call (RFC 9143).
         attributes: further media-level attributes, written as they are.
     """
 
@@ -53,7 +52,6 @@ class MediaIntent:
     scope: SecurityScope | None = None
     security: str | None = None
     pinned_fingerprint: Fingerprint | None = None
-    is_bundled: bool = False
     attributes: Attributes = ()
 
 
@@ -63,13 +61,11 @@ class PathNeeds:
 
     Attributes:
         is_stream: TCP instead of UDP.
-        demux: how the datagrams of its path are told apart.
         has_rtcp: RTCP needs a path of its own unless rtcp-mux is agreed (RFC 5761).
         is_ice_able: ICE may choose the path.
     """
 
     is_stream: bool = False
-    demux: Demux = Demux.RFC7983
     has_rtcp: bool = False
     is_ice_able: bool = True
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeVar
 
 from dcsdk.errors import LocalProtocolError
@@ -13,15 +12,6 @@ from dcsdk.sdp.connection import TcpRole
 
 Address = tuple[str, int]
 """An IP address as text (IPv6 without brackets) and a port."""
-
-
-class Demux(Enum):
-    """How the datagrams of a path are told apart."""
-
-    RAW = "raw"
-    """One receiver takes everything: plain UDPTL or BFCP, whose first bytes look like others'."""
-    RFC7983 = "rfc7983"
-    """By the first byte: STUN to the path, DTLS and RTP to a receiver each (RFC 7983 7)."""
 
 
 class DatagramReceiver(ABC):

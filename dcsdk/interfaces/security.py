@@ -117,12 +117,10 @@ class SecurityBackend(ABC):
     Attributes:
         name: in configuration and reports.
         media_kinds: names of the media it protects; ``None`` for any.
-        is_shareable: lines that it protects may share one transport (RFC 9143).
     """
 
     name: ClassVar[str]
     media_kinds: ClassVar[frozenset[str] | None] = None
-    is_shareable: ClassVar[bool] = False
 
     @abstractmethod
     def recognises(self, offer: MediaDescription, session: SessionDescription) -> bool:

@@ -96,7 +96,6 @@ class Step:
         agreement: what offer and answer lead to, or ``None``.
         remote: the peer's end, or ``None``.
         change: what the medium commits.
-        leader: index of the line whose paths and keys this line shares; its own otherwise.
     """
 
     plan: LinePlan
@@ -107,7 +106,6 @@ class Step:
     agreement: Agreement | None = None
     remote: RemoteEnd | None = None
     change: Any = None
-    leader: int = -1
 
     @property
     def line(self) -> MediaLine | None:

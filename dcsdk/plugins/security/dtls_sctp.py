@@ -99,7 +99,6 @@ class DtlsSctpBackend(SecurityBackend):
 
     name: ClassVar[str] = "dtls_sctp"
     media_kinds: ClassVar[frozenset[str] | None] = frozenset({"data_channel"})
-    is_shareable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._contexts = DtlsContexts()
