@@ -22,8 +22,8 @@ class ChannelOptions(TypedDict, total=False):
         app_id: the application the channel belongs to (``a=3gpp-req-app``), or ``None``.
         label: shown to the other side.
         is_ordered: messages arrive in the order sent.
-        max_retr: give a message up after so many retransmissions.
-        max_time_ms: give a message up after so long; excludes ``max_retr``.
+        max_retr: give a message up after this many retransmissions.
+        max_time_ms: give a message up after this time, milliseconds; excludes ``max_retr``.
         priority: 256 is normal.
         pinned_fingerprint: the other UE's certificate, known beforehand: proves e2e.
     """

@@ -1,8 +1,8 @@
 """One offer and its answer, as a value: prepared, sent, then committed or rolled back.
 
 All that can fail happens before an answer is sent, or before the answer to our offer takes effect.
-Until ``commit`` nothing of the session has changed: no channel is closed, no path moved, no line
-ended. ``commit`` does not wait and cannot refuse; ``rollback`` releases what was prepared.
+Until it is committed nothing of the session has changed: no channel is closed, no path moved, no
+line ended. That does not wait and cannot refuse; ``rollback`` releases what was prepared.
 
 Source: RFC 3264 4: a refused offer leaves everything as it was.
 """
@@ -19,6 +19,7 @@ from dcsdk.interfaces.security import Agreement, PendingOffer, SecurityAnswer
 from dcsdk.io.tasks import finish_all
 from dcsdk.sdp.media import MediaDescription
 from dcsdk.sdp.session import SessionDescription
+from dcsdk.security import SecurityScope
 from dcsdk.session.line import MediaLine
 from dcsdk.session.line_paths import LinePaths, RemoteEnd
 from dcsdk.session.transport_group import TransportGroup
@@ -96,6 +97,7 @@ class Step:
         agreement: what offer and answer lead to, or ``None``.
         remote: the peer's end, or ``None``.
         change: what the medium commits.
+        claimed: scope and reason that our answer leads to; ``None`` in an offer.
     """
 
     plan: LinePlan
@@ -106,6 +108,7 @@ class Step:
     agreement: Agreement | None = None
     remote: RemoteEnd | None = None
     change: Any = None
+    claimed: tuple[SecurityScope, str] | None = None
 
     @property
     def line(self) -> MediaLine | None:

@@ -45,12 +45,10 @@ class MediaLine:
         wanted: the scope that our offer asks for.
 
     Attributes:
-        mid: its identification tag, once one was written or read (RFC 5888).
         state: where it is in its life.
         group: what it runs on, once agreed.
         description: as we wrote it last, or ``None``.
         wanted: the scope that our offer asks for.
-        claimed: scope and reason that an answer of ours led to, or ``None``.
     """
 
     def __init__(
@@ -67,11 +65,9 @@ class MediaLine:
         self.media = media
         self.backend = backend
         self.wanted = wanted
-        self.mid: str | None = None
         self.state = LineState.NEW
         self.group: TransportGroup | None = None
         self.description: MediaDescription | None = None
-        self.claimed: tuple[SecurityScope, str] | None = None
         self._transport: SecureTransport | None = None
         self._context = context
 
@@ -110,6 +106,15 @@ class MediaLine:
             raise TransportError("the line is not agreed")
         return self._transport
 
+    def require_up(self) -> None:
+        """Refuse to change a line that ended while its turn to negotiate had not come.
+
+        Raises:
+            TransportError: it is not up.
+        """
+        if not self.is_up:
+            raise TransportError("the line has ended")
+
     def takes(self, offer: MediaDescription) -> bool:
         """Tell whether an offered description is of the medium of this line."""
         return self.medium.matches(offer)
@@ -130,9 +135,13 @@ class MediaLine:
         self._transport = self.backend.attach(group.agreement.parameters, group.transport)
         return self._transport
 
+    def end(self) -> None:
+        """Nothing is negotiated on the line any more; ``aclose`` follows."""
+        self.state = LineState.ENDED
+
     async def aclose(self, timeout_s: float) -> None:
         """End what runs on the line, then its part in the group. Idempotent and bounded."""
-        self.state = LineState.ENDED
+        self.end()
         group, self.group = self.group, None
         try:
             await self.media.aclose(timeout_s)

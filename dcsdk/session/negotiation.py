@@ -17,6 +17,7 @@ from dcsdk.errors import (
     NegotiationError,
     RemoteProtocolError,
     SecurityError,
+    TransportError,
     UnsupportedByPeer,
 )
 from dcsdk.ims.security_policy import SecurityPolicy
@@ -86,6 +87,7 @@ class Negotiation:
 
     Attributes:
         slots: the m-lines in their places; a :class:`RefusedLine` is one without us.
+        asserted_identity: who the network says the peer is, or ``None``.
     """
 
     def __init__(
@@ -189,6 +191,8 @@ class Negotiation:
                 raise LocalProtocolError("a line without a path cannot be offered")
             if renewal is Renewal.ICE:
                 paths.prepare_restart()
+            if renewal is Renewal.SECURITY and group is not None:
+                group.require_renewable()
             step.pending = await line.backend.offer(
                 line.intent, line.context_at(paths.address), current
             )
@@ -219,7 +223,7 @@ class Negotiation:
         check_answer_shape(exchange.description, answer)
         for step, description in zip(exchange.steps, answer.media, strict=True):
             await self._agree(step, description, answer)
-        return self._commit(exchange, answer)
+        return await self._commit(exchange, answer)
 
     async def _agree(
         self, step: Step, answer: MediaDescription, session: SessionDescription
@@ -232,7 +236,7 @@ class Negotiation:
                     source="RFC 3264 6",
                 )
             return
-        if answer.is_rejected:
+        if answer.is_rejected or line.is_ended:
             await self._refused(step)
             return
         agreement = await step.pending.agree(step.described, answer, session)
@@ -259,7 +263,7 @@ class Negotiation:
 
     @staticmethod
     async def _refused(step: Step) -> None:
-        """The peer did not take a line of our offer."""
+        """A line does not come about: the peer did not take it, or it has ended."""
         line = step.line
         if line is not None and step.change is not None:
             line.media.forget(step.change)
@@ -277,11 +281,11 @@ class Negotiation:
     ) -> list[OfferedLine]:
         """Sort what an offer asks for, line by line. Nothing changes.
 
+        Lines of ours that are new with it end with :meth:`drop` or with the exchange.
+
         Args:
             offer: from the peer.
             wanted: what the program said of lines it takes.
-
-        Lines of ours that are new with it end with :meth:`drop` or with the exchange.
 
         Raises:
             RemoteProtocolError: the offer as a whole breaks a rule.
@@ -355,7 +359,9 @@ class Negotiation:
         steps: list[Step] = []
         try:
             for item in offered:
-                if item.line is None or item.review is None or item.index not in taken:
+                line = item.line
+                is_over = line is None or line.is_ended or item.review is None
+                if is_over or item.index not in taken:
                     refused = Refuse(item.description.rejected())
                     steps.append(Step(plan=refused, described=refused.description))
                     if item.is_new and item.line is not None:
@@ -410,7 +416,7 @@ class Negotiation:
                 offered=item.description,
                 remote=step.remote,
             )
-            line.claimed = self._policy.scope_of_answer(
+            step.claimed = self._policy.scope_of_answer(
                 line.kind, item.description, step.agreement.proof, self._maker.registered()
             )
         except BaseException:
@@ -449,20 +455,26 @@ class Negotiation:
                 source="RFC 8842 6",
             )
 
-    def commit_answer(self, exchange: Exchange) -> Outcome:
+    async def commit_answer(self, exchange: Exchange) -> Outcome:
         """Our answer is through: let both descriptions take effect."""
-        return self._commit(exchange, exchange.description)
+        return await self._commit(exchange, exchange.description)
 
     # --- both ------------------------------------------------------------------------------------
-    def _commit(self, exchange: Exchange, answer: SessionDescription) -> Outcome:
+    async def _commit(self, exchange: Exchange, answer: SessionDescription) -> Outcome:
+        # A line may have ended while the descriptions were under way: it stays ended.
+        while ended := [item for item in exchange.steps if item.line and item.line.is_ended]:
+            for item in ended:
+                await self._refused(item)
         exchange.committed()
         outcome = Outcome()
-        before, self.slots = self.slots, []
+        slots: list[Slot] = []
         for index, step in enumerate(exchange.steps):
-            old = before[index] if index < len(before) else None
+            old = self.slots[index] if index < len(self.slots) else None
             if isinstance(old, MediaLine) and old is not step.line and not old.is_ended:
+                old.end()
                 outcome.ended.append(old)
-            self.slots.append(self._commit_step(step, outcome, exchange))
+            slots.append(self._commit_step(step, outcome, exchange))
+        self.slots = slots
         self._ended = {index for index, media in enumerate(answer.media) if media.is_rejected}
         return outcome
 
@@ -489,11 +501,14 @@ class Negotiation:
         else:
             transport = line.transport
             if step.paths is not None:
-                group.renew(step.paths, agreement, remote)
+                try:
+                    group.renew(step.paths, agreement, remote)
+                except TransportError as exc:  # it has just ended: whoever waits for it will see
+                    logger.warning("kind=%s not renewed: %s", line.kind, exc)
                 outcome.started.append(group)
             else:
                 group.follow(agreement, remote)
-        scope, reason = self._scope(line, agreement, exchange)
+        scope, reason = self._scope(line, agreement, step)
         is_new = group in outcome.started and line in outcome.fresh
         if is_new or (group in outcome.started and scope is SecurityScope.NETWORK_DECIDES):
             group.claim(scope, reason, identity=self.asserted_identity)
@@ -501,10 +516,10 @@ class Negotiation:
         return line
 
     def _scope(
-        self, line: MediaLine, agreement: Agreement, exchange: Exchange
+        self, line: MediaLine, agreement: Agreement, step: Step
     ) -> tuple[SecurityScope, str]:
-        if not exchange.is_offerer and line.claimed is not None:
-            return line.claimed
+        if step.claimed is not None:
+            return step.claimed
         return self._policy.scope_of_offer(
             line.kind, line.wanted, agreement.proof, self._maker.registered()
         )

@@ -126,7 +126,6 @@ class Session:
             Stream(
                 index=self._negotiation.index(line),
                 kind=line.kind,
-                mid=line.mid,
                 security=line.report,
                 app=line.media.app,
                 stats=line.media.stats,
@@ -203,7 +202,7 @@ class Session:
         exchange = await self._negotiation.answer(offered, offer, taken)
         try:
             self._adopt(await accept(exchange.sent()))
-            outcome = self._negotiation.commit_answer(exchange)
+            outcome = await self._negotiation.commit_answer(exchange)
         except BaseException:
             await exchange.rollback()
             raise
@@ -424,8 +423,7 @@ class Session:
 
     async def _change(self, line: MediaLine, make: Callable[[], Awaitable[Any]]) -> None:
         async def plans() -> Sequence[LinePlan]:
-            if not line.is_up:
-                raise TransportError("the line has ended")
+            line.require_up()
             return [Keep(line, change=await make())]
 
         await self._reoffer(plans)
@@ -434,6 +432,7 @@ class Session:
         made: list[MediaLine] = []
 
         async def make() -> Sequence[LinePlan]:
+            line.require_up()
             made[:] = [self._maker.line(intent)]
             return [Replace(line, made[0])]
 
@@ -476,6 +475,7 @@ class Session:
             await exchange.rollback()
             raise
         changed = [plan.line for plan in plans if isinstance(plan, Keep | New | Replace)]
+        failed: dict[MediaLine, Exception] = {}
         try:
             outcome = await self._negotiation.take_answer(exchange, answer)
             failed = await self._bring_up(outcome)
@@ -484,7 +484,7 @@ class Session:
                     raise error
         except BaseException as exc:
             await exchange.rollback()
-            await self._withdraw(changed, exc)
+            await self._withdraw(failed or changed, exc)
             raise
 
     async def _withdraw(self, lines: Collection[MediaLine], error: BaseException) -> None:
@@ -631,7 +631,7 @@ class Session:
             if not isinstance(exc, SignallingError):
                 await reoffer.reject(488)
             return
-        outcome = self._negotiation.commit_answer(exchange)
+        outcome = await self._negotiation.commit_answer(exchange)
         self._tasks.start(self._serve_accepted(outcome, asked), name="accepted requests")
 
     async def _serve_accepted(

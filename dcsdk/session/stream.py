@@ -16,7 +16,6 @@ class Stream:
     Attributes:
         index: place of its m-line.
         kind: name of its medium.
-        mid: its identification tag, or ``None``.
         security: what protects it, as it stands.
         app: what the medium gives the program: the channels of a line, an audio stream, ...
         stats: returns what the medium did so far.
@@ -24,7 +23,6 @@ class Stream:
 
     index: int
     kind: str
-    mid: str | None
     security: SecurityReport
     app: Any
     stats: Callable[[], Any]

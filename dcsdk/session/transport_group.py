@@ -1,12 +1,13 @@
-"""Lines that share paths and keys: a BUNDLE group, or one line by itself (RFC 9143).
+"""What a line runs on: its paths and its transport.
 
-A group owns its paths and its transport. It counts its lines and closes with the last of them.
+A group owns both. It counts its lines and closes with the last of them; today it has one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
+from dcsdk.errors import LocalProtocolError
 from dcsdk.interfaces.security import Agreement, SecurityBackend, SecurityContext
 from dcsdk.interfaces.transports import SecureTransport
 from dcsdk.security import SecurityReport, SecurityScope
@@ -14,13 +15,13 @@ from dcsdk.session.line_paths import LinePaths, RemoteEnd
 
 
 class TransportGroup:
-    """The paths and the transport of one line or several.
+    """The paths and the transport of a line.
 
     Args:
         backend: protects them.
         context: what the backend may know.
         paths: owned from now on.
-        agreement: of the tagged line.
+        agreement: of the line.
         remote: the peer's end.
         is_offerer: our side made the offer that this group comes from.
 
@@ -49,13 +50,8 @@ class TransportGroup:
         self.transport: SecureTransport = backend.open(agreement.parameters, paths.paths, context)
         self._is_offerer = is_offerer
         self._users = 0
-        self._is_started = self._is_closed = False
+        self._is_started = False
         paths.commit(remote, is_offerer=is_offerer)
-
-    @property
-    def is_closed(self) -> bool:
-        """The transport has ended, or ends."""
-        return self._is_closed
 
     # --- its lines -------------------------------------------------------------------------------
     def join(self) -> None:
@@ -88,6 +84,15 @@ class TransportGroup:
         self.remote = remote
         if moved and self._is_started and not self.paths.runs_ice:
             self.paths.connect(remote)
+
+    def require_renewable(self) -> None:
+        """Refuse to offer new keys where they cannot be had.
+
+        Raises:
+            LocalProtocolError: the transport is not up, or cannot be renewed.
+        """
+        if not self.transport.is_renewable:
+            raise LocalProtocolError("the line cannot have new keys now", source="RFC 8842 3.1")
 
     def renew(self, paths: LinePaths, agreement: Agreement, remote: RemoteEnd) -> None:
         """Begin a new association on new paths; the old one serves until it works (RFC 8842 3.1).
@@ -127,6 +132,5 @@ class TransportGroup:
 
     async def aclose(self, timeout_s: float) -> None:
         """Close the transport and its paths. Idempotent and bounded by ``timeout_s`` seconds."""
-        self._is_closed = True
         await self.transport.aclose(timeout_s)
         await self.paths.close()

@@ -277,7 +277,7 @@ class End:
         """Answer and start the lines."""
         exchange = await self.prepare(offer, take=take)
         answer = exchange.sent()
-        for line in await self.happened(self.negotiation.real.commit_answer(exchange)):
+        for line in await self.happened(await self.negotiation.real.commit_answer(exchange)):
             line.start()
         return answer
 

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -13,12 +14,16 @@ from dcsdk import (
     CallRejected,
     ChannelParameters,
     DataChannels,
+    LocalProtocolError,
     NegotiationError,
     SecurityScope,
     Session,
+    TransportError,
     UnsupportedByPeer,
 )
 from dcsdk.datachannel.channel import DataChannel
+from dcsdk.io.secure.dtls_transport import DtlsTransport
+from dcsdk.sdp.session import SessionDescription
 
 from ..memory_clients import a_client, a_pair, dialog_of, offer_of
 from ..memory_signalling import Switchboard
@@ -224,3 +229,76 @@ async def test_ice_is_restarted_on_demand_and_everything_goes_on() -> None:
             await session.restart_ice()
         assert [line.description.get("ice-ufrag") for line in lines if line.description] == after
         await both_ways(session, answered)
+
+
+@pytest.mark.clause("RFC 8842 3.1")
+async def test_new_keys_are_not_offered_for_a_transport_that_cannot_be_renewed(
+    pair: tuple[Session, Session],
+) -> None:
+    session, answered = pair
+    keys = ping_of(session).key()
+    with (
+        patch.object(DtlsTransport, "is_renewable", False),
+        pytest.raises(LocalProtocolError, match="new keys"),
+    ):
+        await session.restart_security()
+    assert ping_of(session).key() == keys
+    await both_ways(session, answered)
+
+
+async def test_a_line_that_has_ended_is_not_replaced(pair: tuple[Session, Session]) -> None:
+    session, _ = pair
+    ended = ping_of(session)
+    await session.remove(0)
+    with pytest.raises(TransportError, match="ended"):
+        await ended.services.replace(Ping())
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_a_line_that_ends_while_an_offer_is_under_way_takes_no_other_with_it(
+    pair: tuple[Session, Session], is_seen: bool
+) -> None:
+    session, answered = pair
+    one, other = await channel(session, answered)
+    line = session._negotiation.lines[0]
+    dialog = dialog_of(session)
+    reoffer = dialog.reoffer
+
+    async def ending(offer: SessionDescription, *, timeout_s: float) -> SessionDescription:
+        answer = await reoffer(offer, timeout_s=timeout_s)
+        if is_seen:
+            await line.aclose(1)
+        else:
+            await line.transport.aclose(1)
+        return answer
+
+    with patch.object(dialog, "reoffer", ending):
+        opening = asyncio.create_task(session.open(label="second", app_id="other"))
+        theirs = await (await anext(answered.incoming())).accept()
+        second = await opening
+    assert [stream.kind for stream in session.streams if stream.kind == "ping"] in ([], ["ping"])
+    for near, far in ((one, other), (second, theirs)):
+        await near.send("as ever")
+        assert await far.receive() == "as ever"
+    assert not line.is_up or line.transport.is_renewable is False
+
+
+async def test_keys_that_cannot_follow_an_ended_transport_end_its_line_only(
+    pair: tuple[Session, Session],
+) -> None:
+    session, answered = pair
+    one, other = await channel(session, answered)
+    line = session._negotiation.lines[0]
+    dialog = dialog_of(session)
+    reoffer = dialog.reoffer
+
+    async def ending(offer: SessionDescription, *, timeout_s: float) -> SessionDescription:
+        answer = await reoffer(offer, timeout_s=timeout_s)
+        await line.transport.aclose(1)
+        return answer
+
+    with patch.object(dialog, "reoffer", ending), pytest.raises(TransportError):
+        await session.restart_security()
+    assert line.is_ended
+    await one.send("as ever")
+    assert await other.receive() == "as ever"

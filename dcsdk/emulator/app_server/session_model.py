@@ -424,7 +424,7 @@ class SessionModel:
 
     def _check_pending(self, passing: PassingOffer) -> None:
         if self._pending is not passing:
-            raise LocalProtocolError("this passing is over")
+            raise LocalProtocolError("this offer is over")
 
 
 def _says_the_same(old: MediaDescription, new: MediaDescription) -> bool:

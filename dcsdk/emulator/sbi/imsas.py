@@ -80,7 +80,7 @@ class EventMedia:
 
     @classmethod
     def from_json(cls, value: JsonObject) -> EventMedia:
-        """Read a ``EventMedia``.
+        """Read an ``EventMedia``.
 
         Raises:
             ParseError: a member is missing or malformed.
@@ -99,7 +99,7 @@ class EventMedia:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Write a ``EventMedia``."""
+        """Write an ``EventMedia``."""
         endpoint = self.remote_dc_endpoint
         return {
             "mediaId": self.media_id,

@@ -1,1 +1,1 @@
-"""Paths for datagrams: UDP sockets, alone or shared, and ICE."""
+"""Paths: UDP sockets, alone or shared, ICE, and TCP."""

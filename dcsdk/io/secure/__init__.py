@@ -1,1 +1,1 @@
-"""DTLS on paths, and the SCTP associations inside."""
+"""Transports on paths: DTLS with SCTP associations inside, TLS, and streams without keys."""
