@@ -6,6 +6,8 @@ Read from the source, not from imported modules, so a rule holds in every branch
 from __future__ import annotations
 
 import ast
+import pydoc
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -261,6 +263,17 @@ def test_what_negotiates_lines_knows_no_medium() -> None:
         for path in (f"dcsdk/session/{name}.py" for name in general)
         for line, other in parts_imported(path)
         if other in {"datachannel", "plugins"}
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_whatever_the_text_names_in_the_package_exists() -> None:
+    texts = [*DCSDK, *(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))]
+    wrong = [
+        f"{path} names {name}"
+        for path in texts
+        for name in re.findall(r"``?(dcsdk(?:\.[a-z_0-9]+)+)``?", (ROOT / path).read_text())
+        if pydoc.locate(name) is None
     ]
     assert not wrong, "\n".join(wrong)
 

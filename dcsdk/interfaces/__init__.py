@@ -12,6 +12,7 @@ from dcsdk.interfaces.applications import (
 )
 from dcsdk.interfaces.association import (
     Association,
+    AssociationChannels,
     AssociationEngine,
     ChannelAssociation,
     DtlsSctpParameters,
@@ -101,6 +102,7 @@ __all__ = [
     "AppEntry",
     "AppProtocol",
     "Association",
+    "AssociationChannels",
     "AssociationEngine",
     "AssociationStats",
     "Attributes",

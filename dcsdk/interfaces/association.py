@@ -40,30 +40,12 @@ class SctpParameters:
     remote_max_message_size: int = 65_536
 
 
-class ChannelAssociation(ABC):
-    """One SCTP association with its data channels, on one datagram transport.
-
-    Life: created -> ``start`` -> established, once the transport is -> closed. A transport that is
-    renewed below it changes nothing here (RFC 8841 9.1).
-    """
-
-    @property
-    @abstractmethod
-    def report(self) -> SecurityReport:
-        """What protects the association: the report of its transport."""
-
-    @abstractmethod
-    def start(self, parameters: SctpParameters) -> None:
-        """Begin as soon as the transport is up.
-
-        Raises:
-            LocalProtocolError: started before.
-            TransportError: closed.
-        """
+class AssociationChannels(ABC):
+    """What an SCTP association is for its user, whatever it runs on: its life and its channels."""
 
     @abstractmethod
     async def wait_established(self, timeout_s: float) -> None:
-        """Wait until SCTP is up, and the transport below it.
+        """Wait until SCTP is up, and what it runs on.
 
         Raises:
             FingerprintMismatch: the peer's certificate matches none of the fingerprints.
@@ -102,12 +84,34 @@ class ChannelAssociation(ABC):
         """
 
     @abstractmethod
-    async def aclose(self, timeout_s: float = 2.0) -> None:
-        """Flush and shut SCTP down; the transport stays. Idempotent and bounded."""
+    def stats(self) -> AssociationStats:
+        """What the association, what it runs on, and its channels did so far."""
+
+
+class ChannelAssociation(AssociationChannels):
+    """One SCTP association with its data channels, on one datagram transport.
+
+    Life: created -> ``start`` -> established, once the transport is -> closed. A transport that is
+    renewed below it changes nothing here (RFC 8841 9.1).
+    """
+
+    @property
+    @abstractmethod
+    def report(self) -> SecurityReport:
+        """What protects the association: the report of its transport."""
 
     @abstractmethod
-    def stats(self) -> AssociationStats:
-        """What the association, its transport and its channels did so far."""
+    def start(self, parameters: SctpParameters) -> None:
+        """Begin as soon as the transport is up.
+
+        Raises:
+            LocalProtocolError: started before.
+            TransportError: closed.
+        """
+
+    @abstractmethod
+    async def aclose(self, timeout_s: float = 2.0) -> None:
+        """Flush and shut SCTP down; the transport stays. Idempotent and bounded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +172,7 @@ class DtlsSctpParameters:
         )
 
 
-class Association(ABC):
+class Association(AssociationChannels):
     """One DTLS/SCTP association with its data channels, on one path: for who brings a path.
 
     A session has its transports in groups, and uses :class:`ChannelAssociation`.
@@ -211,52 +215,8 @@ class Association(ABC):
         raise LocalProtocolError("this engine cannot move SCTP to a new DTLS association")
 
     @abstractmethod
-    async def wait_established(self, timeout_s: float) -> None:
-        """Wait until DTLS is verified and SCTP is up.
-
-        Raises:
-            FingerprintMismatch: the peer's certificate matches none of the fingerprints.
-            PeerUnreachable: the peer stopped answering.
-            OperationTimeout: not established in ``timeout_s``.
-        """
-
-    @abstractmethod
-    def open_channel(self, parameters: ChannelParameters) -> Any:
-        """Make a channel; legal before the association is established.
-
-        Returns:
-            A :class:`dcsdk.datachannel.channel.DataChannel`.
-
-        Raises:
-            LocalProtocolError: the stream id is taken, or parameters exclude each other.
-        """
-
-    def incoming_channels(self) -> AsyncIterator[Any]:
-        """Give the channels that the peer opens in band (RFC 8832), until the association ends.
-
-        What they carry before they are taken waits, and takes room in the receive window.
-
-        Raises:
-            LocalProtocolError: the engine knows no DCEP; see :attr:`EngineFlags.dcep`.
-        """
-        raise LocalProtocolError("this engine knows channels agreed in SDP only")
-
-    @abstractmethod
-    async def wait_closed(self) -> Exception | None:
-        """Wait for the end of the association.
-
-        Returns:
-            ``None`` when it was closed in order by SCTP's SHUTDOWN, or here by ``aclose``.
-            Otherwise what ended it; data that was under way then, either way, may be lost.
-        """
-
-    @abstractmethod
     async def aclose(self, timeout_s: float = 2.0) -> None:
         """Flush, shut SCTP and DTLS down and close the path. Idempotent and bounded."""
-
-    @abstractmethod
-    def stats(self) -> AssociationStats:
-        """What the association, its path and its channels did so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

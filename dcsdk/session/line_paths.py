@@ -10,7 +10,6 @@ from dcsdk.interfaces.media import PathNeeds
 from dcsdk.interfaces.paths import Address, DatagramPath, Paths, StreamPath
 from dcsdk.interfaces.values import Attributes
 from dcsdk.io.net.stream import TcpPath
-from dcsdk.io.net.udp import UdpPath
 from dcsdk.sdp.address import read_address
 from dcsdk.sdp.lines import Connection
 from dcsdk.sdp.media import MediaDescription
@@ -91,9 +90,9 @@ class LinePaths:
         if needs.is_stream:
             return cls(needs, stream=TcpPath.bind(host, capture=settings.capture))
         if mode == "off" or not needs.is_ice_able:
-            rtp = cls._bind_udp(host, settings)
+            rtp = settings.bind_udp(host)
             try:
-                rtcp = cls._bind_udp(host, settings) if needs.has_rtcp else None
+                rtcp = settings.bind_udp(host) if needs.has_rtcp else None
             except BaseException:
                 rtp.close()
                 raise
@@ -112,12 +111,6 @@ class LinePaths:
             capture=settings.capture,
         )
         return cls(needs, rtp=ice, ice=ice, is_lite=is_lite)
-
-    @staticmethod
-    def _bind_udp(host: str, settings: EngineConfig) -> UdpPath:
-        return UdpPath.bind(
-            host, use_gso=settings.use_gso, use_gro=settings.use_gro, capture=settings.capture
-        )
 
     # --- our end ---------------------------------------------------------------------------------
     @property

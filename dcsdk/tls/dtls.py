@@ -92,7 +92,7 @@ class _State(Enum):
 
 
 class DtlsAssociation:
-    """One end of a DTLS association. Performs no I/O; see ``dcsdk.io.secure.driver``.
+    """One end of a DTLS association. Performs no I/O; see ``dcsdk.io.secure.dtls_transport``.
 
     Args:
         context: shared by the associations of one certificate.

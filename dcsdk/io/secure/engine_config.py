@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from dcsdk.errors import ConfigError
 from dcsdk.io.capture import Capture
+from dcsdk.io.net.udp import UdpPath
 from dcsdk.sctp.base.config import SctpConfig
 from dcsdk.tls import raw_openssl
 from dcsdk.tls.records import GCM_OVERHEAD
@@ -116,6 +117,33 @@ class EngineConfig:
             also(line)
 
         return both
+
+    def or_given(self, config: object) -> EngineConfig:
+        """Return ``config``, or these settings where it is ``None``.
+
+        Raises:
+            ConfigError: it is something else.
+        """
+        if config is None:
+            return self
+        if not isinstance(config, EngineConfig):
+            raise ConfigError(f"expected an EngineConfig, not {type(config).__name__}")
+        return config
+
+    def bind_udp(self, host: str, port: int = 0) -> UdpPath:
+        """Bind a UDP socket.
+
+        Args:
+            host: a local IPv4 or IPv6 address.
+            port: 0 for any free one.
+
+        Raises:
+            ConfigError: ``host`` is no IP address.
+            TransportError: the address cannot be bound.
+        """
+        return UdpPath.bind(
+            host, port, use_gso=self.use_gso, use_gro=self.use_gro, capture=self.capture
+        )
 
     def send_limit(self, remote_max_message_size: int) -> int:
         """Bytes one association queues over all channels: room for the largest message at least.

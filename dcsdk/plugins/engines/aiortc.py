@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 
 from dcsdk.errors import ConfigError
 from dcsdk.interfaces import Association, AssociationEngine, DatagramPath, EngineFlags
-from dcsdk.io.net.udp import UdpPath
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.tls.certificate import Certificate
 
@@ -50,10 +49,7 @@ class AiortcEngine(AssociationEngine):
             ConfigError: ``host`` is no IP address.
             TransportError: the address cannot be bound.
         """
-        config = self._config
-        return UdpPath.bind(
-            host, port, use_gso=config.use_gso, use_gro=config.use_gro, capture=config.capture
-        )
+        return self._config.bind_udp(host, port)
 
     def create(
         self, path: DatagramPath, certificate: Certificate, config: Any = None
@@ -68,9 +64,7 @@ class AiortcEngine(AssociationEngine):
         Raises:
             ConfigError: ``config`` is something else, or aiortc is not installed.
         """
-        settings = self._config if config is None else config
-        if not isinstance(settings, EngineConfig):
-            raise ConfigError(f"expected an EngineConfig, not {type(settings).__name__}")
+        settings = self._config.or_given(config)
         try:
             from dcsdk.plugins.engines.aiortc_association import AiortcAssociation
         except ImportError as exc:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dcsdk.errors import ConfigError
 from dcsdk.interfaces.association import (
     Association,
     AssociationEngine,
@@ -13,7 +12,6 @@ from dcsdk.interfaces.association import (
 )
 from dcsdk.interfaces.paths import DatagramPath
 from dcsdk.interfaces.transports import DatagramTransport
-from dcsdk.io.net.udp import UdpPath
 from dcsdk.io.secure.contexts import DtlsContexts
 from dcsdk.io.secure.engine_config import EngineConfig
 from dcsdk.plugins.engines.native_association import NativeAssociation
@@ -48,10 +46,7 @@ class NativeEngine(AssociationEngine):
             ConfigError: ``host`` is no IP address.
             TransportError: the address cannot be bound.
         """
-        config = self._config
-        return UdpPath.bind(
-            host, port, use_gso=config.use_gso, use_gro=config.use_gro, capture=config.capture
-        )
+        return self._config.bind_udp(host, port)
 
     def create(
         self, path: DatagramPath, certificate: Certificate, config: Any = None
@@ -66,7 +61,7 @@ class NativeEngine(AssociationEngine):
         Raises:
             ConfigError: ``config`` is something else.
         """
-        settings = self._settings(config)
+        settings = self._config.or_given(config)
         return NativeAssociation(path, self._contexts.get(certificate, settings), settings)
 
     def attach(self, transport: DatagramTransport, config: Any = None) -> ChannelAssociation:
@@ -79,10 +74,4 @@ class NativeEngine(AssociationEngine):
         Raises:
             ConfigError: ``config`` is something else.
         """
-        return NativeSctp(transport, self._settings(config))
-
-    def _settings(self, config: Any) -> EngineConfig:
-        settings = self._config if config is None else config
-        if not isinstance(settings, EngineConfig):
-            raise ConfigError(f"expected an EngineConfig, not {type(settings).__name__}")
-        return settings
+        return NativeSctp(transport, self._config.or_given(config))
