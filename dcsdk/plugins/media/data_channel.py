@@ -68,7 +68,7 @@ BANDWIDTH_KBPS = 500
 
 
 class StreamIds:
-    """The stream ids of one session: those of a new channel is free on every line."""
+    """The stream ids of one session: that of a new channel is free on every line."""
 
     def __init__(self) -> None:
         self.lines: list[ChannelsOfLine] = []
